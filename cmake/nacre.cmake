@@ -5,7 +5,7 @@ target_include_directories(nacre_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_definitions(nacre_flags INTERFACE _GNU_SOURCE)
 target_compile_options(nacre_flags INTERFACE
   -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes
-  -Wvla -Wformat=2 -Wundef -Wcast-align -Wwrite-strings -Wno-pedantic -fno-strict-aliasing -fno-common)
+  -Wvla -Wformat=2 -Wundef -Wcast-align -Wwrite-strings -Wno-pedantic -Wno-format-zero-length -fno-strict-aliasing -fno-common)
 
 set(NACRE_SANITIZE "" CACHE STRING "address,undefined for the sanitizer build")
 if(NACRE_SANITIZE)
