@@ -3,10 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define CLASS_input ERR_INPUT
-#define CLASS_state ERR_STATE
-#define CLASS_resource ERR_RESOURCE
-#define CLASS_fatal ERR_FATAL
+#define CLASS_input ERR_CLASS_INPUT
+#define CLASS_state ERR_CLASS_STATE
+#define CLASS_resource ERR_CLASS_RESOURCE
+#define CLASS_fatal ERR_CLASS_FATAL
 
 struct entry {
     int code;
@@ -17,14 +17,14 @@ struct entry {
 };
 
 static const struct entry table[] = {
-    {OK, ERR_OK, "OK", "no error", "nothing to do"},
+    {OK, ERR_CLASS_OK, "OK", "no error", "nothing to do"},
 #define X(code, name, class, text, remedy) {code, CLASS_##class, #name, text, remedy},
 #include "err.def"
 #undef X
 };
 
 /* A code of a newer build: the most careful class, since nothing is known about it. */
-static const struct entry unknown = {-1, ERR_FATAL, "UNKNOWN", "an error this version does not know",
+static const struct entry unknown = {-1, ERR_CLASS_FATAL, "UNKNOWN", "an error this version does not know",
                                      "upgrade to a newer version"};
 
 static const struct entry *find(long code) {

@@ -20,7 +20,7 @@ enum err {
 
 typedef enum err err_t;
 
-enum err_class { ERR_OK, ERR_INPUT, ERR_STATE, ERR_RESOURCE, ERR_FATAL };
+enum err_class { ERR_CLASS_OK, ERR_CLASS_INPUT, ERR_CLASS_STATE, ERR_CLASS_RESOURCE, ERR_CLASS_FATAL };
 
 /* The stable name ("BAD_NONCE"), the sentence, the remedy, the class. Never NULL; "UNKNOWN" for a code of a newer build. */
 const char *err_name(err_t code);

@@ -27,18 +27,18 @@ static void test_table(void **state) {
         assert_int_equal(err_from_code(codes[i]), e);
         assert_true(strlen(err_name(e)) > 0 && strlen(err_text(e)) > 0 && strlen(err_remedy(e)) > 0);
         assert_string_not_equal(err_name(e), "UNKNOWN");
-        assert_true(err_class(e) != ERR_OK);
+        assert_true(err_class(e) != ERR_CLASS_OK);
         for (size_t j = 0; j < i; j++) {
             assert_int_not_equal(codes[i], codes[j]);
             assert_string_not_equal(err_name(e), err_name((err_t)codes[j]));
         }
     }
     assert_string_equal(err_name(E_BAD_NONCE), "BAD_NONCE");
-    assert_int_equal(err_class(OK), ERR_OK);
-    assert_int_equal(err_class(E_BUSY), ERR_STATE);
-    assert_int_equal(err_class(E_NO_MEMORY), ERR_RESOURCE);
-    assert_int_equal(err_class(E_INTERNAL), ERR_FATAL);
-    assert_int_equal(err_class(E_MALFORMED), ERR_INPUT);
+    assert_int_equal(err_class(OK), ERR_CLASS_OK);
+    assert_int_equal(err_class(E_BUSY), ERR_CLASS_STATE);
+    assert_int_equal(err_class(E_NO_MEMORY), ERR_CLASS_RESOURCE);
+    assert_int_equal(err_class(E_INTERNAL), ERR_CLASS_FATAL);
+    assert_int_equal(err_class(E_MALFORMED), ERR_CLASS_INPUT);
 }
 
 static void test_unknown_codes(void **state) {
@@ -47,7 +47,7 @@ static void test_unknown_codes(void **state) {
     static const long bad[] = {-1, 35, 9999, 1L << 32, (1L << 32) + 1, -(1L << 40)};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_int_equal(err_from_code(bad[i]), E_INTERNAL);
     assert_string_equal(err_name((err_t)9999), "UNKNOWN");
-    assert_int_equal(err_class((err_t)9999), ERR_FATAL);
+    assert_int_equal(err_class((err_t)9999), ERR_CLASS_FATAL);
 }
 
 static void test_fault(void **state) {
