@@ -74,8 +74,10 @@ static void test_text(void **state) {
     assert_int_equal(amount_parse(&out, "00012"), OK);
     assert_true(out.units == 12);
     out = MARK;
-    static const char *const malformed[] = {"", "-1", "+1", " 1", "1 ", "1.0", "0x1", "1e3", "1_0", "\xd9\xa1", "12a",
-                                            "99999999999999999999999999999999999999999999999z"};
+    static const char *const malformed[] = {"",         "-1",  "+1",
+                                            " 1",       "1 ",  "1.0",
+                                            "0x1",      "1e3", "1_0",
+                                            "\xd9\xa1", "12a", "99999999999999999999999999999999999999999999999z"};
     for (size_t i = 0; i < sizeof malformed / sizeof malformed[0]; i++) {
         assert_int_equal(amount_parse(&out, malformed[i]), E_MALFORMED);
     }

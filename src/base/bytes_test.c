@@ -41,7 +41,7 @@ static void test_buf_encodes(void **state) {
     uint8_t *at = buf_extend(&b, 2);
     assert_non_null(at);
     at[1] = 9;
-    static const uint8_t expected[] = {1, 2, 3, 4, 5,   6,   7,   8,   9,   10,  11,  12,  13, 14,
+    static const uint8_t expected[] = {1,  2, 3, 4, 5, 6,   7,   8,   9,   10,  11,  12,  13, 14,
                                        15, 0, 0, 0, 2, 'x', 'y', 'z', '4', '2', '-', 'q', 0,  9};
     assert_int_equal(b.size, sizeof expected);
     assert_memory_equal(b.data, expected, sizeof expected);
@@ -170,8 +170,8 @@ static void test_hex(void **state) {
     assert_int_equal(hex_decode(back, sizeof back, text), OK);
     assert_memory_equal(all, back, sizeof all);
     uint8_t two[2] = {7, 7};
-    static const char *const bad[] = {"",      "0",    "00f",   "00fff",  "00ff00", "0g00",  "00 0",
-                                      "0x00",  "+000", "00f\n", "00\xc3\xa9", "-0ff", "00:f", "/000", "@000", "`000"};
+    static const char *const bad[] = {"",     "0",     "00f",        "00fff", "00ff00", "0g00", "00 0", "0x00",
+                                      "+000", "00f\n", "00\xc3\xa9", "-0ff",  "00:f",   "/000", "@000", "`000"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(hex_decode(two, 2, bad[i]), E_MALFORMED);
         assert_true(two[0] == 7 && two[1] == 7);
@@ -195,9 +195,9 @@ static void test_fixed_width(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_compare),        cmocka_unit_test(test_buf_encodes),
-        cmocka_unit_test(test_buf_cap),        cmocka_unit_test(test_buf_remembers_first_failure),
-        cmocka_unit_test(test_buf_fmt_long),   cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_compare),         cmocka_unit_test(test_buf_encodes),
+        cmocka_unit_test(test_buf_cap),         cmocka_unit_test(test_buf_remembers_first_failure),
+        cmocka_unit_test(test_buf_fmt_long),    cmocka_unit_test(test_reader),
         cmocka_unit_test(test_reader_overruns), cmocka_unit_test(test_hex),
         cmocka_unit_test(test_fixed_width),
     };

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK             __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum err {
@@ -47,10 +47,10 @@ err_t fault_set(struct fault *f, err_t code, const char *fmt, ...) PRINTF_LIKE(3
 void fault_format(const struct fault *f, char *out, size_t out_size);
 
 /* The one control-flow macro: return early with the error of an expression that yields err_t. */
-#define TRY(expr)                              \
-    do {                                       \
-        err_t try_err_ = (expr);               \
-        if (try_err_ != OK) return try_err_;   \
+#define TRY(expr)                            \
+    do {                                     \
+        err_t try_err_ = (expr);             \
+        if (try_err_ != OK) return try_err_; \
     } while (0)
 
 #endif

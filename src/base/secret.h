@@ -2,9 +2,9 @@
 #ifndef NACRE_BASE_SECRET_H
 #define NACRE_BASE_SECRET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdbool.h>
 
 #define SECRET_SIZE 32
 

@@ -11,11 +11,11 @@
 #include "base/secret.h"
 #include "crypto/contexts.h"
 
-#define HASH_SIZE 32
-#define HASH512_SIZE 64
-#define KEY_SIZE 32
-#define SIGNATURE_SIZE 64
-#define AEAD_TAG_SIZE 16
+#define HASH_SIZE       32
+#define HASH512_SIZE    64
+#define KEY_SIZE        32
+#define SIGNATURE_SIZE  64
+#define AEAD_TAG_SIZE   16
 #define AEAD_NONCE_SIZE 12
 
 /* Fetches algorithm objects. Call once before anything else, from one thread; E_INTERNAL if a library is unusable. */
@@ -121,8 +121,8 @@ err_t hpke_setup_receiver(struct hpke_context *out, const struct hpke_key *key, 
                           struct bytes info) MUST_CHECK;
 /* As aead_seal / aead_open with nonce = base_nonce XOR seq. */
 void hpke_seal(const struct hpke_context *c, uint64_t seq, uint8_t *out, struct bytes aad, struct bytes plain);
-err_t hpke_open(const struct hpke_context *c, uint64_t seq, uint8_t *out, struct bytes aad,
-                struct bytes sealed) MUST_CHECK;
+err_t hpke_open(const struct hpke_context *c, uint64_t seq, uint8_t *out, struct bytes aad, struct bytes sealed)
+    MUST_CHECK;
 /* RFC 9180 5.3; size <= 255*32. */
 err_t hpke_export(const struct hpke_context *c, void *out, size_t size, struct bytes exporter_context) MUST_CHECK;
 

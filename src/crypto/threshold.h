@@ -9,8 +9,8 @@
 #include "crypto/crypto.h"
 
 #define DLEQ_PROOF_SIZE 64
-#define DLEQ_BATCH_MAX 256
-#define POP_SIZE 64
+#define DLEQ_BATCH_MAX  256
+#define POP_SIZE        64
 
 struct point {
     uint8_t encoded[32];
@@ -32,8 +32,23 @@ err_t point_mul(struct point *out, const struct scalar *s, const struct point *p
 
 /* The context strings CS(label) of keys.md 1.2: "NacreKeysV1-" label "-" NET. */
 enum key_label {
-    LABEL_SESSION, LABEL_EK, LABEL_DEAL, LABEL_EPH, LABEL_SEAL, LABEL_COMPLAIN, LABEL_SHARE, LABEL_TRANSCRIPT,
-    LABEL_DPRF, LABEL_BEACON, LABEL_KEY, LABEL_RAND, LABEL_USE, LABEL_RELEASE, LABEL_ASSIGN, LABEL_BEAT, LABEL_NONCE,
+    LABEL_SESSION,
+    LABEL_EK,
+    LABEL_DEAL,
+    LABEL_EPH,
+    LABEL_SEAL,
+    LABEL_COMPLAIN,
+    LABEL_SHARE,
+    LABEL_TRANSCRIPT,
+    LABEL_DPRF,
+    LABEL_BEACON,
+    LABEL_KEY,
+    LABEL_RAND,
+    LABEL_USE,
+    LABEL_RELEASE,
+    LABEL_ASSIGN,
+    LABEL_BEAT,
+    LABEL_NONCE,
     LABEL_COUNT
 };
 #define KEY_CONTEXT_MAX 64
