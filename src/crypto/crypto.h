@@ -11,11 +11,11 @@
 #include "base/secret.h"
 #include "crypto/contexts.h"
 
-#define HASH_SIZE       32
-#define HASH512_SIZE    64
-#define KEY_SIZE        32
-#define SIGNATURE_SIZE  64
-#define AEAD_TAG_SIZE   16
+#define HASH_SIZE 32
+#define HASH512_SIZE 64
+#define KEY_SIZE 32
+#define SIGNATURE_SIZE 64
+#define AEAD_TAG_SIZE 16
 #define AEAD_NONCE_SIZE 12
 
 /* Fetches algorithm objects. Call once before anything else, from one thread; E_INTERNAL if a library is unusable. */

@@ -5,7 +5,7 @@
 #include "crypto/internal.h"
 
 #define GROUP_MAX 1024 /* items of one batch equation: the gain is flat beyond, and the pointers stay on the stack */
-#define SINGLES   8    /* below it a batch saves nothing over single checks */
+#define SINGLES 8      /* below it a batch saves nothing over single checks */
 
 /* After a failed batch, bisection may examine this many times the items of the group; then the rest is checked one by
  * one. Without a bound, a group full of bad items would cost a check per item and level. */

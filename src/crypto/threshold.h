@@ -9,8 +9,8 @@
 #include "crypto/crypto.h"
 
 #define DLEQ_PROOF_SIZE 64
-#define DLEQ_BATCH_MAX  256
-#define POP_SIZE        64
+#define DLEQ_BATCH_MAX 256
+#define POP_SIZE 64
 
 struct point {
     uint8_t encoded[32];
@@ -26,9 +26,16 @@ err_t scalar_parse(struct scalar *out, struct bytes in) MUST_CHECK;
 bool scalar_is_zero(const struct scalar *s);
 /* From 64 uniform bytes. */
 void scalar_from_uniform(struct scalar *out, const uint8_t in[64]);
-/* E_RANGE when the result would be the identity. */
+void scalar_from_u32(struct scalar *out, uint32_t v);
+void scalar_clear(struct scalar *s); /* wipes */
+/* Modulo L; out may be an input. */
+void scalar_add(struct scalar *out, const struct scalar *a, const struct scalar *b);
+void scalar_sub(struct scalar *out, const struct scalar *a, const struct scalar *b);
+void scalar_mul(struct scalar *out, const struct scalar *a, const struct scalar *b);
+/* E_RANGE when the result would be the identity. out may be an input. */
 err_t point_mul_base(struct point *out, const struct scalar *s) MUST_CHECK;
 err_t point_mul(struct point *out, const struct scalar *s, const struct point *p) MUST_CHECK;
+err_t point_add(struct point *out, const struct point *a, const struct point *b) MUST_CHECK;
 
 /* The context strings CS(label) of keys.md 1.2: "NacreKeysV1-" label "-" NET. */
 enum key_label {
@@ -81,6 +88,15 @@ err_t lagrange_at_zero(struct scalar *out, const uint32_t *index, size_t count, 
 /* sum lambda_i * parts[i]. E_RANGE as above or when the sum is the identity. */
 err_t lagrange_combine(struct point *out, const uint32_t *index, const struct point *parts, size_t count) MUST_CHECK;
 
+/* Feldman sharing. The value at index of the polynomial with count coefficients, lowest first. */
+void feldman_share(struct scalar *out, const struct scalar *coefficients, size_t count, uint32_t index);
+/* sum index^q * commitments[q], the public half of that share. count - 1 multiplications. E_RANGE: no commitments,
+ * index 0, or the identity. */
+err_t feldman_public_share(struct point *out, const struct point *commitments, size_t count, uint32_t index) MUST_CHECK;
+/* E_BAD_PROOF unless share * G is the public share. That count is exactly the threshold is the caller's check. */
+err_t feldman_verify(const struct point *commitments, size_t count, uint32_t index, const struct scalar *share)
+    MUST_CHECK;
+
 /* x of the cluster epoch key: be32 generation || be64 cluster || be64 epoch. */
 struct dprf_input {
     uint32_t generation;
@@ -100,6 +116,19 @@ err_t dprf_verify(const struct hash *net, const struct dprf_input *x, const stru
 /* K from count verified parts of distinct seats; count is the threshold. */
 err_t dprf_combine(struct secret *epoch_key, const struct hash *net, const struct dprf_input *x, const uint32_t *index,
                    const struct point *parts, size_t count) MUST_CHECK;
+
+/* The beacon (keys.md 3.4): the same secret under a label and an input of its own, be32 generation || be64 round. Errors
+ * as for the functions above. */
+struct beacon_input {
+    uint32_t generation;
+    uint64_t round;
+};
+err_t beacon_evaluate(struct dprf_partial *out, const struct hash *net, const struct beacon_input *x,
+                      const struct scalar *share, const struct secret *fresh) MUST_CHECK;
+err_t beacon_verify(const struct hash *net, const struct beacon_input *x, const struct point *public_share,
+                    const struct dprf_partial *partial) MUST_CHECK;
+err_t beacon_combine(struct hash *out, const struct hash *net, const struct beacon_input *x, const uint32_t *index,
+                     const struct point *parts, size_t count) MUST_CHECK;
 
 /* Keys from an epoch key or a cluster root (keys.md 3.2). program may be NULL: the cluster's own. */
 enum key_purpose { PURPOSE_HPKE_INPUT, PURPOSE_ED25519_SIGN, PURPOSE_STORAGE, PURPOSE_PROGRAM, PURPOSE_ROOT };
