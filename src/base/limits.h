@@ -20,8 +20,13 @@
 #define LIMIT_EVIDENCE      (64u << 10)  /* one attestation evidence with its certificate chain */
 #define LIMIT_CALL_DEPTH    8            /* nested program calls: bounds native stack and instances */
 #define LIMIT_ITERATORS     16           /* open iterators of one call */
-#define LIMIT_WASM_STACK    (1u << 20)   /* native stack of a program: recursion traps at the same depth everywhere */
+#define LIMIT_WASM_STACK    (512u << 10) /* native stack of a program: recursion traps at the same depth everywhere; 1 + LIMIT_CALL_DEPTH of them fit a thread of 8 MiB */
 #define LIMIT_WASM_MEMORY   (256u << 20) /* linear memory of one instance: sized so that the pool can always serve it */
+#define LIMIT_JOURNAL (64u << 20)      /* bytes one call may write to state, undone versions included: bounds its memory */
+#define LIMIT_TOPIC 64                 /* topic of an event */
+#define LIMIT_EVENT (64u << 10)        /* data of an event */
+#define LIMIT_EVENTS 1024              /* events of one call: bounds what every follower keeps */
+#define LIMIT_PROGRAM_LOG (64u << 10)  /* log lines of one call: "logs for ever" */
 #define LIMIT_LOG_TAIL      65536        /* entry headers after a page's last payload: bounds one pull's memory */
 #define LIMIT_PAGE          (4u << 20)   /* payload bytes of one pull */
 #define LIMIT_HTTP_BODY     (2u << 20)   /* request body a server accepts */

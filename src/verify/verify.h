@@ -1,0 +1,60 @@
+/* Offline verification of receipts: the checks of rule R1, each named and reported, and a verdict in one sentence. Pure; the
+ * verifier library that ships to users is this module with light and attest. */
+#ifndef NACRE_VERIFY_VERIFY_H
+#define NACRE_VERIFY_VERIFY_H
+
+#include "attest/attest.h"
+#include "genesis/genesis.h"
+#include "light/light.h"
+
+#define VERIFY_CHECKS_MAX 40
+
+struct verify_check {
+    const char *name; /* "header chain", "quorum of workers", ... */
+    bool passed;
+    char detail[FAULT_DETAIL_MAX]; /* what was found: numbers, identifiers */
+};
+
+enum verify_kind { VERIFY_COMMAND = 1, VERIFY_QUERY };
+
+struct verify_report {
+    size_t check_count;
+    struct verify_check checks[VERIFY_CHECKS_MAX];
+    enum verify_kind kind;
+    /* Meaningful only if the receipt verified. */
+    struct hash net, program, account, request_hash;
+    uint64_t cluster, index, height, time_ms;
+    uint32_t status;
+    int32_t code;
+    struct bytes output; /* borrowed from the receipt bytes' decoded copy: see verify_report_fini */
+    size_t code_hash_count;
+    struct hash code_hashes[16];
+    uint32_t voters, quorum, simulated_voters;
+    char proven[512];     /* one sentence: what is proven */
+    char not_proven[512]; /* one sentence: what is not */
+    void *decoded;
+};
+void verify_report_fini(struct verify_report *r);
+
+/* Verifies a receipt from genesis. E_MALFORMED, E_WRONG_NETWORK, E_BAD_PROOF, E_BAD_COMMIT, E_BAD_SIGNATURE ...: the report then ends with
+ * the check that failed. Fails closed. */
+err_t verify_receipt(struct verify_report *out, struct bytes receipt, const struct genesis *genesis, struct fault *f) MUST_CHECK;
+
+/* Parts, used by clients on what a node or worker sends before it is a receipt. */
+
+/* Light block advances trust, and item is proven under it: value checked against the claim. */
+err_t verify_state_item(const struct light_header *header, const Nacre__StateItem *item, struct fault *f) MUST_CHECK;
+/* A StateAnswer: light block against trust (moved forward), every item proven and keys as asked (in order). */
+err_t verify_state_answer(struct light_trust *trust, struct light_header *header, Nacre__StateAnswer **out,
+                          struct bytes answer, const struct state_key *keys, size_t key_count, struct fault *f) MUST_CHECK;
+/* A program's input key for an epoch is signed by a quorum of the cluster's members, whose records are given. */
+err_t verify_input_key(const struct hash *net, const Nacre__ClusterRecord *cluster, const Nacre__InputKey *key,
+                       const struct hash *program, Nacre__WorkerRecord *const *workers, size_t worker_count,
+                       struct fault *f) MUST_CHECK;
+/* A LogPage (rule P1) for entries from `from` with the head before them. On OK the page's decoded form, the new head after its
+ * last payload entry, and the proven record. */
+err_t verify_log_page(struct light_trust *trust, Nacre__LogPage **out, struct hash *head_after, Nacre__ClusterRecord **record,
+                      struct bytes page, const struct hash *net, uint64_t cluster, uint64_t from, const struct hash *head_before,
+                      struct fault *f) MUST_CHECK;
+
+#endif
