@@ -13,6 +13,8 @@
 #define LIGHT_CHAIN_ID_MAX 50
 #define LIGHT_ADDRESS_SIZE 20
 #define LIGHT_APP_HASH_MAX 64
+/* An encoded block: LIMIT_VALIDATORS signatures (111 bytes each at most) and keys (48), and a header. */
+#define LIGHT_BLOCK_MAX (96u << 10)
 
 struct light_time {
     int64_t seconds; /* since 1970, may be negative (Go's zero time) */
@@ -80,15 +82,17 @@ struct light_block {
 };
 void light_block_fini(struct light_block *b);
 
-/* Protobuf LightBlock { SignedHeader{Header, Commit}, ValidatorSet }. E_MALFORMED, E_TOO_BIG; sizes are checked first.
- * Unknown fields are refused. light_block_encode gives the one canonical encoding; decoding and encoding again is the
- * identity on canonical bytes, and light_block_decode refuses others. */
+/* Protobuf LightBlock { SignedHeader{Header, Commit}, ValidatorSet }. Sizes and counts are checked before anything is
+ * allocated. light_block_encode gives the one canonical encoding (proto/nacre/block.proto); light_block_decode encodes
+ * again what it read and refuses bytes that differ, unknown fields among them. Only the form is judged here, the meaning
+ * by light_advance. On OK out is the caller's (light_block_fini).
+ * E_MALFORMED; E_TOO_BIG: beyond LIGHT_BLOCK_MAX, LIMIT_VALIDATORS or the sizes above; E_NO_MEMORY. */
 err_t light_block_decode(struct light_block *out, struct bytes in) MUST_CHECK;
 void light_block_encode(struct buf *out, const struct light_block *b);
 
 /* Address = SHA-256(key)[0..20]. */
 void light_address(uint8_t out[LIGHT_ADDRESS_SIZE], const uint8_t public_key[KEY_SIZE]);
-/* Header hash: 14 leaves (comet.md 3.2). */
+/* Header hash: 14 leaves (CometBFT spec, core/data_structures.md "Header"). */
 void light_header_hash(struct hash *out, const struct light_header *h);
 void light_validators_hash(struct hash *out, const struct light_validators *v);
 void light_commit_hash(struct hash *out, const struct light_commit *c); /* last_commit_hash of the next header */
@@ -103,12 +107,22 @@ struct light_result {
 void light_results_hash(struct hash *out, const struct light_result *results, size_t count);
 /* H over max_bytes, max_gas only. */
 void light_consensus_hash(struct hash *out, int64_t max_bytes, int64_t max_gas);
-/* Canonical precommit sign bytes of signature index i, length-prefixed (comet.md 3.4). */
+/* Canonical precommit sign bytes of signature index i < c->count, length-prefixed (CanonicalVote of CometBFT's
+ * canonical.proto; a nil vote has no block id). chain_id: at most LIGHT_CHAIN_ID_MAX bytes. */
 void light_sign_bytes(struct buf *out, const char *chain_id, const struct light_commit *c, size_t i);
 
-/* +2/3 of the set signed this block id at this height (comet.md 3.5, VerifyCommitLight): E_BAD_COMMIT with the reason in f. */
+/* More than 2/3 of the set's power signed this block id at this height, by the rules of CometBFT's VerifyCommitLight:
+ * signatures are read in set order until the power is reached, each must be right and carry its validator's address, and
+ * what comes after, like votes for nil, is not verified. Stricter than it in one thing: a set that names a key twice is
+ * refused. E_BAD_COMMIT with the reason in f; E_NO_MEMORY. Cost: one batch of at most set->count signatures. */
 err_t light_verify_commit(const char *chain_id, const struct light_validators *set, const struct light_block_id *block_id,
                           uint64_t height, const struct light_commit *commit, struct fault *f) MUST_CHECK;
+
+/* Replaces every signature that light_verify_commit does not look at by an absent one, so that no byte of the commit is
+ * left unchecked: the form in which a receipt carries it. A verified commit stays verified; its hash changes. */
+void light_commit_trim(struct light_commit *commit, const struct light_validators *set);
+/* Whether trimming changes nothing: with it, any changed bit of a verified block is refused. */
+bool light_commit_is_trimmed(const struct light_commit *commit, const struct light_validators *set);
 
 /* A trusted point: from genesis or from a verified block. */
 struct light_trust {
@@ -121,10 +135,12 @@ struct light_trust {
 /* Verifies block against trust and moves trust forward: same chain id, height above the trusted one, time after it,
  * commit by the block's own set, and that set either the trusted next set (any height: the set has not changed) or, when
  * adjacent, exactly next_validators_hash. A set that differs needs every hand-over block in between: E_BAD_HEADER says so.
- * E_BAD_HEADER, E_BAD_COMMIT; trust is changed only on OK. */
+ * The first block after genesis may carry the genesis time itself. Whether a header is too old or from the future is for
+ * the caller, who has a clock. E_BAD_HEADER, E_BAD_COMMIT, E_NO_MEMORY; trust is changed only on OK. */
 err_t light_advance(struct light_trust *trust, const struct light_block *block, struct fault *f) MUST_CHECK;
 
-/* State after block H is proven by header H+1: the claim of proof for key under block.header.app_hash. */
+/* State after block H is proven by header H+1: the claim of proof for key under header->app_hash. E_BAD_PROOF, also for
+ * an app hash that is not 32 bytes. */
 err_t light_verify_state(struct map_claim *out, const struct light_header *header, struct bytes key,
                          struct bytes proof) MUST_CHECK;
 
