@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "crypto/internal.h"
+#include "crypto/threshold_internal.h"
 
 /* A vector file, or NULL where the vectors are not installed. */
 static inline json_t *test_vectors(const char *name) {
@@ -84,6 +85,14 @@ static inline void test_equal_field(struct bytes actual, const json_t *j, const 
     struct bytes expected = test_hex(j, key);
     test_equal(actual, expected, key);
     test_drop(expected);
+}
+
+static inline enum key_label test_label(const char *text) {
+    for (int l = 0; l < LABEL_COUNT; l++) {
+        if (strcmp(key_label_text((enum key_label)l), text) == 0) return (enum key_label)l;
+    }
+    fail_msg("no label '%s'", text);
+    return LABEL_COUNT;
 }
 
 /* splitmix64: enough for inputs, repeatable from the printed seed. */
