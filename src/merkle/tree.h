@@ -23,6 +23,8 @@ void tree_root(struct hash *out, const struct bytes *leaves, size_t count);
 void tree_root_of_hashes(struct hash *out, const struct hash *leaf_hashes, size_t count);
 /* Proof for leaf index of count leaf hashes. E_RANGE. O(count). */
 err_t tree_prove(struct tree_proof *out, const struct hash *leaf_hashes, size_t count, size_t index) MUST_CHECK;
+/* The root that the path from leaf_hash leads to. E_BAD_PROOF if the shape is not that of (index, total). */
+err_t tree_path_root(struct hash *root, const struct hash *leaf_hash, const struct tree_proof *proof) MUST_CHECK;
 /* OK only if the path from leaf_hash has exactly the shape of (index, total) and ends in root; else E_BAD_PROOF. */
 err_t tree_verify(const struct hash *root, const struct hash *leaf_hash, const struct tree_proof *proof) MUST_CHECK;
 

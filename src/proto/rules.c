@@ -435,10 +435,11 @@ void rule_answer_digest(struct hash *out, const struct hash *net, struct bytes a
     sha256_final(&c, out);
 }
 
-void rule_answer_batch_digest(struct hash *out, const struct hash *net, const struct hash *root) {
+void rule_answer_batch_digest(struct hash *out, const struct hash *net, const struct hash *root, uint32_t total) {
     struct sha256_ctx c;
     sha256_init_context(&c, CTX_ANSWER_BATCH);
     update_hash(&c, net);
+    sha256_update_be32(&c, total);
     update_hash(&c, root);
     sha256_final(&c, out);
 }

@@ -132,6 +132,6 @@ err_t rule_reply_key(struct secret *out, const struct hpke_context *c, const uin
 /* --- queries (Q3, Q4) --- */
 void rule_reply_hash(struct hash *out, const struct hash *salt, uint32_t status, int32_t code, struct bytes output);
 void rule_answer_digest(struct hash *out, const struct hash *net, struct bytes answer);
-void rule_answer_batch_digest(struct hash *out, const struct hash *net, const struct hash *root);
+void rule_answer_batch_digest(struct hash *out, const struct hash *net, const struct hash *root, uint32_t total);
 
 #endif

@@ -44,7 +44,9 @@ err_t verify_receipt(struct verify_report *out, struct bytes receipt, const stru
 
 /* Light block advances trust, and item is proven under it: value checked against the claim. */
 err_t verify_state_item(const struct light_header *header, const Nacre__StateItem *item, struct fault *f) MUST_CHECK;
-/* A StateAnswer: light block against trust (moved forward), every item proven and keys as asked (in order). */
+/* A StateAnswer: its light block against trust (moved forward if newer; a final block of the past is accepted too, so who
+ * needs freshness compares header->height), every item proven, keys as asked and in order. E_CONFLICT: two blocks of one
+ * height. */
 err_t verify_state_answer(struct light_trust *trust, struct light_header *header, Nacre__StateAnswer **out,
                           struct bytes answer, const struct state_key *keys, size_t key_count, struct fault *f) MUST_CHECK;
 /* A program's input key for an epoch is signed by a quorum of the cluster's members, whose records are given. */
