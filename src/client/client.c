@@ -73,7 +73,7 @@ static void speaker_init(Nacre__Speaker *speaker, const struct client_context *c
     speaker->key_type = KEY_ED25519;
     speaker->first_key = codec_field(BYTES(c->identity->first_key));
     speaker->n_handovers = c->identity->handover_count;
-    speaker->handovers = (Nacre__KeyHandover **)c->identity->handovers;
+    speaker->handovers = c->identity->handovers;
     speaker->expires = c->expires;
     speaker->signature = codec_field(BYTES(c->speaker_signature));
 }

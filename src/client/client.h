@@ -13,7 +13,7 @@ struct client_identity {
     struct hash account;
     uint8_t first_key[KEY_SIZE];
     size_t handover_count;
-    Nacre__KeyHandover *const *handovers; /* borrowed, from the AccountRecord */
+    Nacre__KeyHandover **handovers; /* borrowed, from the AccountRecord */
 };
 /* An account that never rotated its key. */
 void client_identity_init(struct client_identity *out, const struct secret *seed);
