@@ -90,7 +90,7 @@ struct sign_item {
     struct bytes message;
     bool valid; /* out */
 };
-/* Sets valid of every item; bad ones are found by bisection. The verdict equals sign_verify's item by item. Pure: the
+/* Sets valid of every item; bad ones are found by splitting. The verdict equals sign_verify's item by item. Pure: the
  * coefficients come from SHA-512 over all items. Returns the number of valid items. */
 size_t sign_verify_batch(struct sign_item *items, size_t count);
 
@@ -126,6 +126,14 @@ err_t hpke_open(const struct hpke_context *c, uint64_t seq, uint8_t *out, struct
 /* RFC 9180 5.3; size <= 255*32. */
 err_t hpke_export(const struct hpke_context *c, void *out, size_t size, struct bytes exporter_context) MUST_CHECK;
 
+/* Plain X25519, for programs; E_MALFORMED for a peer of low order. HPKE does its own. */
+err_t x25519(struct secret *out, const struct secret *own, const uint8_t peer[KEY_SIZE]) MUST_CHECK;
+
+/* --- Other hashes, for programs --------------------------------------------------------------------------------------- */
+
+void sha3_256(struct hash *out, struct bytes x);
+void blake2b_256(struct hash *out, struct bytes x);
+
 /* --- Padding to size buckets (docs/PROTOCOL.md) ------------------------------------------------------------------- */
 
 /* Smallest bucket that holds size bytes: 256 B, 1, 4, 16, 64 KiB, then 64 KiB steps. */
@@ -138,7 +146,7 @@ err_t pad_take(struct bytes *x, struct bytes padded) MUST_CHECK;
 /* --- Identities ---------------------------------------------------------------------------------------------------- */
 
 enum key_type { KEY_ED25519 = 1 };
-/* H(context ACCOUNT, key type, lp(key)). */
+/* H(context ACCOUNT, key type in one byte, lp(key)). */
 void account_id(struct hash *out, enum key_type type, struct bytes public_key);
 /* NET of the protocol: H(context NET, lp(chain_id), lp(genesis_hash)). */
 void network_id(struct hash *out, const char *chain_id, const struct hash *genesis_hash);
