@@ -24,10 +24,12 @@ void keyd_free(struct keyd *k); /* wipes */
 /* The secret bytes as they are now (the light view moved): to be sealed again from time to time. */
 void keyd_secret_save(const struct keyd *k, struct buf *secret);
 
-/* The bundle to be attested, and then the whole registration message body (msg only). */
-err_t keyd_bundle(const struct keyd *k, struct report_bundle *out, uint32_t incarnation) MUST_CHECK;
-err_t keyd_registration(const struct keyd *k, struct buf *register_key_service, uint32_t incarnation, struct bytes evidence,
-                        const struct secret *fresh, const char *endpoint) MUST_CHECK;
+/* What its evidence binds (rule W2), with a recent block of the chain's own; and the RegisterKeyService message for it. index:
+ * its seat, from 1, generation 1 and sharing 1 (no resharing yet). */
+void keyd_bundle(const struct keyd *k, struct report_bundle *out, uint32_t incarnation, uint64_t block_height,
+                 const struct hash *block_hash);
+err_t keyd_registration(const struct keyd *k, struct buf *register_key_service, const struct report_bundle *bundle,
+                        uint32_t index, struct bytes evidence, const char *endpoint, const struct secret *fresh) MUST_CHECK;
 
 /* A newer light block. E_BAD_HEADER, E_BAD_COMMIT, E_ROLLBACK (older than known: ignored), E_CONFLICT (another block at the known
  * height: the service stops answering for good). */
