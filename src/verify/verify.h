@@ -12,7 +12,7 @@
 struct verify_check {
     const char *name; /* "header chain", "quorum of workers", ... */
     bool passed;
-    char detail[FAULT_DETAIL_MAX]; /* what was found: numbers, identifiers */
+    char detail[FAULT_DETAIL_MAX + 64]; /* what was found: numbers, identifiers */
 };
 
 enum verify_kind { VERIFY_COMMAND = 1, VERIFY_QUERY };
