@@ -25,6 +25,11 @@ struct program_config {
     uint64_t memory_max;       /* bytes of linear memory per instance, multiple of 64 KiB. 0: LIMIT_WASM_MEMORY */
 };
 
+/* The name of an instruction set extension that PROGRAM_EXEC_VERSION needs and this machine lacks, or NULL. */
+const char *program_missing_instructions(void);
+
+/* E_UNSUPPORTED: program_missing_instructions has the name; E_RANGE: more than 1024 calls, memory beyond the limit or not a
+ * multiple of 64 KiB; E_NO_MEMORY. */
 err_t program_engine_new(struct program_engine **out, const struct program_config *config) MUST_CHECK;
 void program_engine_free(struct program_engine *e); /* after all its modules */
 
@@ -79,8 +84,8 @@ struct program_event {
 struct program_run; /* result and journal of one call; owns everything it points to */
 
 /* Runs module's export for env->mode on input with at most gas. Returns OK whenever the program ran, however it ended:
- * see program_run_status. Errors are the host's (E_NO_MEMORY, E_LIMIT: no instance free, E_INTERNAL) or E_NOT_FOUND: no
- * such export. */
+ * see program_run_status. Errors are the host's (E_NO_MEMORY, E_LIMIT: no instance free, E_INTERNAL: also when the thread
+ * has less than 6 MiB of stack left) or E_NOT_FOUND: no such export. */
 err_t program_run(struct program_run **out, struct program_engine *e, const struct program_module *module,
                   const struct program_env *env, struct bytes input, gas_t gas) MUST_CHECK;
 void program_run_free(struct program_run *r);
@@ -97,7 +102,7 @@ const struct program_event *program_run_events(const struct program_run *r);
 /* Distinct code hashes that ran, the called program's first. */
 size_t program_run_code_count(const struct program_run *r);
 const struct hash *program_run_codes(const struct program_run *r);
-/* Log lines, each be32(level) || lp(text) || ..., in order, with the program that wrote them; kept whatever the status. */
+/* Log lines in order, each be32(level) || id of the program that wrote it (32) || lp(text); kept whatever the status. */
 struct bytes program_run_log(const struct program_run *r);
 /* Applies the journal of a run that is PROGRAM_DONE to the state it ran on. E_NO_MEMORY leaves state partly written: the
  * caller must treat it as fatal. */
