@@ -48,9 +48,10 @@ struct genesis {
 /* E_MALFORMED, E_RANGE, E_DUPLICATE with the field in f; E_WRONG_NETWORK if chain_id is not the hash of app_state. */
 err_t genesis_parse(struct genesis *out, struct bytes json, struct fault *f) MUST_CHECK;
 void genesis_free(struct genesis *g);
-/* Writes the document for an app_state given as JSON text (any layout): canonical, chain_id computed. */
+/* Writes the document for an app_state given as JSON text (any layout): canonical, chain_id computed, initial height 1. Lists
+ * and params that are left out are filled in, params with their defaults; genesis_parse wants them all. */
 err_t genesis_make(struct buf *json, const char *app_state, const char *genesis_time, struct fault *f) MUST_CHECK;
-/* Default parameters (docs/PARAMETERS.md). */
+/* Default parameters (docs/PARAMETERS.md). The message borrows constant storage: do not free or change what it points to. */
 void genesis_default_params(Nacre__Params *out);
 /* The trusted starting point of light clients: height initial_height - 1, the validators' hash. */
 void genesis_trust(struct light_trust *out, const struct genesis *g);
