@@ -54,6 +54,7 @@ err_t err_from_code(long code) {
     return find(code) == &unknown ? E_INTERNAL : (err_t)code;
 }
 
+#undef fault_set
 err_t fault_set(struct fault *f, err_t code, const char *fmt, ...) {
     if (f == NULL) return code;
     f->code = code;

@@ -91,12 +91,13 @@ err_t tee_sim_measure(struct hash *out, const char *program_path, struct fault *
     sha256_init(&c);
     uint8_t chunk[65536];
     size_t size, total = 0;
-    while ((size = fread(chunk, 1, sizeof chunk, file)) > 0 && total <= PROGRAM_FILE_MAX) {
+    do {
+        size = fread(chunk, 1, sizeof chunk, file);
         sha256_update(&c, chunk, size);
         total += size;
-    }
+    } while (size == sizeof chunk && total <= PROGRAM_FILE_MAX);
     bool failed = ferror(file) != 0;
-    fclose(file);
+    (void)fclose(file);
     if (failed) return fault_set(f, E_IO, "%s: reading failed after %zu bytes", program_path, total);
     if (total > PROGRAM_FILE_MAX) return fault_set(f, E_TOO_BIG, "%s is larger than %zu bytes", program_path, PROGRAM_FILE_MAX);
     sha256_final(&c, out);
