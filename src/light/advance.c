@@ -44,8 +44,9 @@ static err_t check_order(const struct light_trust *trust, const struct light_hea
     /* CometBFT gives the first block the genesis time itself; every later time is above its parent's. */
     int order = time_compare(&h->time, &trust->time);
     if (order < 0 || (order == 0 && trust->height > 0))
-        return fault_set(f, E_BAD_HEADER, "time %lld.%09d is not after the trusted %lld.%09d", (long long)h->time.seconds,
-                         (int)h->time.nanos, (long long)trust->time.seconds, (int)trust->time.nanos);
+        return fault_set(f, E_BAD_HEADER, "time %lld.%09d is not after the trusted %lld.%09d",
+                         (long long)h->time.seconds, (int)h->time.nanos, (long long)trust->time.seconds,
+                         (int)trust->time.nanos);
     return OK;
 }
 
@@ -62,9 +63,10 @@ static err_t check_set(const struct light_trust *trust, const struct light_block
     if (b->header.height - 1 == trust->height)
         return fault_set(f, E_BAD_HEADER, "the set of height %llu is not the one its predecessor handed over to",
                          (unsigned long long)b->header.height);
-    return fault_set(f, E_BAD_HEADER,
-                     "the validator set changed between heights %llu and %llu: every hand-over block in between is needed",
-                     (unsigned long long)trust->height, (unsigned long long)b->header.height);
+    return fault_set(
+        f, E_BAD_HEADER,
+        "the validator set changed between heights %llu and %llu: every hand-over block in between is needed",
+        (unsigned long long)trust->height, (unsigned long long)b->header.height);
 }
 
 err_t light_advance(struct light_trust *trust, const struct light_block *block, struct fault *f) {
@@ -75,9 +77,11 @@ err_t light_advance(struct light_trust *trust, const struct light_block *block, 
     TRY(check_set(trust, block, f));
     light_header_hash(&header_hash, h);
     if (!hash_equal(&block->commit.block_id.hash, &header_hash))
-        return fault_set(f, E_BAD_COMMIT, "the commit is of another block at height %llu", (unsigned long long)h->height);
+        return fault_set(f, E_BAD_COMMIT, "the commit is of another block at height %llu",
+                         (unsigned long long)h->height);
     /* The header does not name its own parts, so the block id is the commit's: its hash is the header's by now. */
-    TRY(light_verify_commit(trust->chain_id, &block->validators, &block->commit.block_id, h->height, &block->commit, f));
+    TRY(light_verify_commit(trust->chain_id, &block->validators, &block->commit.block_id, h->height, &block->commit,
+                            f));
 
     trust->height = h->height;
     trust->header_hash = header_hash;

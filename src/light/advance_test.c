@@ -1,4 +1,4 @@
-#include "light/vectors.h"
+#include "light/testing.h"
 
 /* Trust as it moves along real and made-up chains. */
 
@@ -37,7 +37,7 @@ static void trust_genesis(struct light_trust *out) {
         }
     }
     *out = (struct light_trust){.time = from_rfc3339(get_text(genesis, "genesis_time"))};
-    snprintf(out->chain_id, sizeof out->chain_id, "%s", get_text(genesis, "chain_id"));
+    (void)snprintf(out->chain_id, sizeof out->chain_id, "%s", get_text(genesis, "chain_id"));
     light_validators_hash(&out->next_validators_hash, &set);
     json_decref(genesis);
 }
@@ -47,7 +47,8 @@ static void refused(const struct light_trust *trust, const struct light_block *b
     struct light_trust after = *trust;
     struct fault f = {0};
     err_t got = light_advance(&after, b, &f);
-    if (got != e || !strstr(f.detail, words)) fail_msg("%s: '%s', not %s '%s'", err_name(got), f.detail, err_name(e), words);
+    if (got != e || !strstr(f.detail, words))
+        fail_msg("%s: '%s', not %s '%s'", err_name(got), f.detail, err_name(e), words);
     assert_memory_equal(&after, trust, sizeof after);
     assert_int_equal(light_advance(&after, b, NULL), e);
 }
@@ -56,7 +57,7 @@ static bool hands_over(const struct light_header *h) {
     return memcmp(h->validators_hash.bytes, h->next_validators_hash.bytes, HASH_SIZE) != 0;
 }
 
-/* --- The real chain ------------------------------------------------------------------------------------------------ */
+/* --- The real chain ---------------------------------------------------------------------------------------------- */
 
 static void test_every_block(void **state) {
     (void)state;
@@ -164,7 +165,7 @@ static void test_order(void **state) {
     json_decref(chain);
 }
 
-/* --- Every bit ----------------------------------------------------------------------------------------------------- */
+/* --- Every bit --------------------------------------------------------------------------------------------------- */
 
 /* How many flipped bits of an encoding are let through, by decoding and advancing. */
 static size_t bits_let_through(const struct light_trust *trust, const struct light_block *b, bool want_trimmed) {
@@ -210,11 +211,11 @@ static void test_every_bit(void **state) {
     json_decref(chain);
 }
 
-/* --- Every header field -------------------------------------------------------------------------------------------- */
+/* --- Every header field ------------------------------------------------------------------------------------------ */
 
 static void flip(struct light_header *h, size_t field) {
-    struct light_digest *digests[] = {&h->last_commit_hash, &h->data_hash, &h->consensus_hash, &h->last_results_hash,
-                                      &h->evidence_hash, &h->app_hash};
+    struct light_digest *digests[] = {&h->last_commit_hash,  &h->data_hash,     &h->consensus_hash,
+                                      &h->last_results_hash, &h->evidence_hash, &h->app_hash};
     switch (field) {
     case 0: h->version_app ^= 1; break;
     case 1: h->time.nanos ^= 1; break;
@@ -297,7 +298,7 @@ static void test_every_field(void **state) {
     json_decref(chain);
 }
 
-/* --- One-step cases judged by the engine --------------------------------------------------------------------------- */
+/* --- One-step cases judged by the engine ------------------------------------------------------------------------- */
 
 struct tally {
     size_t same, refused, form, out_of_scope;
@@ -357,7 +358,7 @@ static void one_step(const json_t *c, struct tally *t) {
         return;
     }
     if (strcmp(get_text(c, "expect"), "NOT_ENOUGH_TRUST") == 0) {
-        t->out_of_scope++; /* a trust level above two thirds of a set that did not change: there is no such level here */
+        t->out_of_scope++; /* a trust level above two thirds of an unchanged set: there is no such level here */
         return;
     }
     if ((e == OK) != expect) fail_msg("%s: %s '%s'", name, err_name(e), f.detail);
@@ -371,7 +372,7 @@ static void test_edge_cases(void **state) {
     struct tally t = {0};
     size_t i;
     json_array_foreach(get(file, "cases"), i, c) one_step(c, &t);
-    printf("edge cases: %zu judged alike, %zu refused for their form, %zu skips over a set change refused, %zu out of scope\n",
+    printf("edge cases: %zu alike, %zu refused for their form, %zu skips over a set change refused, %zu out of scope\n",
            t.same, t.form, t.refused, t.out_of_scope);
     assert_int_equal(t.same + t.form + t.refused + t.out_of_scope, 98);
     assert_int_equal(t.out_of_scope, 4);
@@ -386,15 +387,15 @@ static void test_real_steps(void **state) {
     struct tally t = {0};
     size_t i;
     json_array_foreach(get(file, "cases"), i, c) one_step(c, &t);
-    printf("real steps: %zu judged alike, %zu skips over a set change refused, %zu out of scope (trust level)\n", t.same,
-           t.refused, t.out_of_scope);
+    printf("real steps: %zu judged alike, %zu skips over a set change refused, %zu out of scope (trust level)\n",
+           t.same, t.refused, t.out_of_scope);
     assert_int_equal(t.same + t.refused + t.out_of_scope, 135);
     assert_true(t.same > 30);
     json_decref(file);
 }
 
-/* Chains whose sets rotate, followed block by block from their first. Forks are chains like any other to one who follows
- * only them; chain5 is chain0 with a broken signature at its end. */
+/* Chains whose sets rotate, followed block by block from their first. Forks are chains like any other to one who
+ * follows only them; chain5 is chain0 with a broken signature at its end. */
 static void test_rotating_chains(void **state) {
     (void)state;
     json_t *file = vectors_load("light_cases/bisection.json"), *chain;
@@ -421,7 +422,7 @@ static void test_rotating_chains(void **state) {
     json_decref(file);
 }
 
-/* --- State --------------------------------------------------------------------------------------------------------- */
+/* --- State ------------------------------------------------------------------------------------------------------- */
 
 static void test_state(void **state) {
     (void)state;
@@ -467,15 +468,9 @@ int main(void) {
     vectors_require("chain/vec_chain_1.json");
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_block),
-        cmocka_unit_test(test_hand_overs_only),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_every_bit),
-        cmocka_unit_test(test_every_field),
-        cmocka_unit_test(test_edge_cases),
-        cmocka_unit_test(test_real_steps),
-        cmocka_unit_test(test_rotating_chains),
-        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_every_block), cmocka_unit_test(test_hand_overs_only), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_every_bit),   cmocka_unit_test(test_every_field),     cmocka_unit_test(test_edge_cases),
+        cmocka_unit_test(test_real_steps),  cmocka_unit_test(test_rotating_chains), cmocka_unit_test(test_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,10 +45,10 @@ void light_sign_bytes(struct buf *out, const char *chain_id, const struct light_
     buf_put_bytes(out, wire_bytes(&message));
 }
 
-/* --- Checks of form ------------------------------------------------------------------------------------------------ */
+/* --- Checks of form ---------------------------------------------------------------------------------------------- */
 
 static err_t check_signature(const struct light_signature *s, uint32_t i, struct fault *f) {
-    switch (s->flag) {
+    switch ((enum light_flag)s->flag) {
     case LIGHT_ABSENT:
         if (s->address_size != 0 || s->signature_size != 0 || s->time.seconds != LIGHT_TIME_NONE || s->time.nanos != 0)
             return fault_set(f, E_BAD_COMMIT, "signature %u is marked absent but not empty", i);
@@ -93,7 +93,7 @@ static err_t check_distinct(const struct light_validators *set, struct fault *f)
     return OK;
 }
 
-/* --- The two-thirds rule ------------------------------------------------------------------------------------------- */
+/* --- The two-thirds rule ----------------------------------------------------------------------------------------- */
 
 /* The signatures that decide: those for the block, in set order, until their power exceeds the threshold. */
 struct gathered {
@@ -139,8 +139,8 @@ static err_t gather(struct gathered *g, const char *chain_id, const struct light
         g->power += v->power;
     }
     if (g->power <= threshold)
-        return fault_set(f, E_BAD_COMMIT, "signed power is %llu, more than %llu is needed", (unsigned long long)g->power,
-                         (unsigned long long)threshold);
+        return fault_set(f, E_BAD_COMMIT, "signed power is %llu, more than %llu is needed",
+                         (unsigned long long)g->power, (unsigned long long)threshold);
     return OK;
 }
 
@@ -152,8 +152,9 @@ static err_t verify_gathered(struct gathered *g, struct fault *f) {
     return fault_set(f, E_BAD_COMMIT, "signature %u does not verify", first);
 }
 
-err_t light_verify_commit(const char *chain_id, const struct light_validators *set, const struct light_block_id *block_id,
-                          uint64_t height, const struct light_commit *commit, struct fault *f) {
+err_t light_verify_commit(const char *chain_id, const struct light_validators *set,
+                          const struct light_block_id *block_id, uint64_t height, const struct light_commit *commit,
+                          struct fault *f) {
     uint64_t threshold = 0;
     if (strnlen(chain_id, LIGHT_CHAIN_ID_MAX + 1) > LIGHT_CHAIN_ID_MAX)
         return fault_set(f, E_BAD_COMMIT, "the chain id is longer than %d bytes", LIGHT_CHAIN_ID_MAX);
@@ -174,18 +175,20 @@ err_t light_verify_commit(const char *chain_id, const struct light_validators *s
         .items = calloc(set->count, sizeof *g.items),
         .slots = calloc(set->count, sizeof *g.slots),
     };
-    err_t e = OK;
-    if (!g.items || !g.slots) e = fault_set(f, E_NO_MEMORY, "checking %u signatures", set->count);
-    if (e == OK) e = gather(&g, chain_id, set, commit, threshold, f);
+    if (!g.items || !g.slots) {
+        gathered_fini(&g);
+        return fault_set(f, E_NO_MEMORY, "checking %u signatures", set->count);
+    }
+    err_t e = gather(&g, chain_id, set, commit, threshold, f);
     if (e == OK) e = verify_gathered(&g, f);
     gathered_fini(&g);
     return e;
 }
 
-/* --- Trimming ------------------------------------------------------------------------------------------------------ */
+/* --- Trimming ---------------------------------------------------------------------------------------------------- */
 
-/* Walks the commit as gather does. Returns false at the first signature that does not decide and is not absent, or, with
- * trim, makes each such signature absent. */
+/* Walks the commit as gather does. Returns false at the first signature that does not decide and is not absent, or,
+ * with trim, makes each such signature absent. */
 static bool walk_deciding(const struct light_commit *commit, const struct light_validators *set,
                           struct light_signature *trim) {
     uint64_t threshold = 0;

@@ -1,4 +1,4 @@
-#include "light/vectors.h"
+#include "light/testing.h"
 
 /* The two-thirds rule on commits made here, where every signature can be right or wrong at will. */
 
@@ -326,7 +326,9 @@ static void test_largest_set(void **state) {
         light_address(validators[i].address, key.public_key);
         validators[i].power = 1;
         struct light_signature *s = &signatures[i];
-        *s = (struct light_signature){.flag = LIGHT_COMMIT, .address_size = LIGHT_ADDRESS_SIZE, .time = {i, 0},
+        *s = (struct light_signature){.flag = LIGHT_COMMIT,
+                                      .address_size = LIGHT_ADDRESS_SIZE,
+                                      .time = {i, 0},
                                       .signature_size = SIGNATURE_SIZE};
         memcpy(s->address, validators[i].address, LIGHT_ADDRESS_SIZE);
         struct buf message;

@@ -1,4 +1,4 @@
-#include "light/vectors.h"
+#include "light/testing.h"
 
 static void encoded(struct buf *out, const struct light_block *b) {
     buf_init(out, LIGHT_BLOCK_MAX);
@@ -18,7 +18,7 @@ static void decode_is(struct bytes in, err_t e) {
         assert_memory_equal(&b, &before, sizeof b);
 }
 
-/* --- Real blocks --------------------------------------------------------------------------------------------------- */
+/* --- Real blocks ------------------------------------------------------------------------------------------------- */
 
 static void identity(const json_t *signed_header, const json_t *validators, size_t *accepted, size_t *refused) {
     struct pool *p = calloc(1, sizeof *p);
@@ -48,8 +48,8 @@ static void test_identity_on_real_chain(void **state) {
     (void)state;
     json_t *chain = vectors_load("chain/vec_chain_1.json"), *entry;
     size_t i, accepted = 0, refused = 0;
-    json_array_foreach(chain, i, entry)
-        identity(get(get(entry, "commit"), "signed_header"), get(get(entry, "validators"), "validators"), &accepted, &refused);
+    json_array_foreach(chain, i, entry) identity(get(get(entry, "commit"), "signed_header"),
+                                                 get(get(entry, "validators"), "validators"), &accepted, &refused);
     assert_int_equal(accepted, 66);
     assert_int_equal(refused, 0);
     json_decref(chain);
@@ -67,7 +67,7 @@ static void test_identity_on_edge_cases(void **state) {
     json_decref(file);
 }
 
-/* --- One value out of range ---------------------------------------------------------------------------------------- */
+/* --- One value out of range -------------------------------------------------------------------------------------- */
 
 static void reset(ProtobufCBinaryData *x, size_t size) {
     static uint8_t filler[4096] = {1, 2, 3};
@@ -80,9 +80,9 @@ static void reset(ProtobufCBinaryData *x, size_t size) {
 #define SIGNATURE (b->signed_header->commit->signatures[1])
 #define VALIDATOR (b->validator_set->validators[1])
 
-#define MUTATION(name, ...)                        \
-    static void name(Nacre__LightBlock *b) {       \
-        __VA_ARGS__;                               \
+#define MUTATION(name, ...)                  \
+    static void name(Nacre__LightBlock *b) { \
+        __VA_ARGS__;                         \
     }
 MUTATION(height_negative, HEADER->height = -1)
 MUTATION(commit_height_negative, COMMIT->height = INT64_MIN)
@@ -117,7 +117,8 @@ MUTATION(block_hash_31, reset(&COMMIT->block_id->hash, 31))
 MUTATION(block_hash_none, reset(&COMMIT->block_id->hash, 0))
 MUTATION(parts_hash_33, reset(&COMMIT->block_id->part_set_header->hash, 33))
 MUTATION(parts_hash_none, reset(&HEADER->last_block_id->part_set_header->hash, 0))
-MUTATION(parts_only_total, reset(&HEADER->last_block_id->hash, 0); reset(&HEADER->last_block_id->part_set_header->hash, 0))
+MUTATION(parts_only_total, reset(&HEADER->last_block_id->hash, 0);
+         reset(&HEADER->last_block_id->part_set_header->hash, 0))
 MUTATION(parts_missing, COMMIT->block_id->part_set_header = NULL)
 MUTATION(block_id_missing, COMMIT->block_id = NULL)
 MUTATION(last_block_id_missing, HEADER->last_block_id = NULL)
@@ -130,12 +131,12 @@ MUTATION(signed_header_missing, b->signed_header = NULL)
 MUTATION(set_missing, b->validator_set = NULL)
 MUTATION(app_hash_65, reset(&HEADER->app_hash, 65))
 MUTATION(app_hash_4096, reset(&HEADER->app_hash, 4096))
-MUTATION(chain_id_51, HEADER->chain_id = (char *)(uintptr_t) "012345678901234567890123456789012345678901234567890")
+MUTATION(chain_id_51, HEADER->chain_id = writable("012345678901234567890123456789012345678901234567890"))
 MUTATION(app_hash_64, reset(&HEADER->app_hash, 64))
 MUTATION(app_hash_1, reset(&HEADER->app_hash, 1))
 MUTATION(app_hash_none, reset(&HEADER->app_hash, 0))
-MUTATION(chain_id_50, HEADER->chain_id = (char *)(uintptr_t) "01234567890123456789012345678901234567890123456789")
-MUTATION(chain_id_none, HEADER->chain_id = (char *)(uintptr_t) "")
+MUTATION(chain_id_50, HEADER->chain_id = writable("01234567890123456789012345678901234567890123456789"))
+MUTATION(chain_id_none, HEADER->chain_id = writable(""))
 MUTATION(largest_numbers, HEADER->version->app = UINT64_MAX; HEADER->height = INT64_MAX; COMMIT->round = INT32_MAX;
          COMMIT->block_id->part_set_header->total = UINT32_MAX; VALIDATOR->voting_power = INT64_MAX;
          HEADER->time->seconds = LIGHT_TIME_LAST; HEADER->time->nanos = 999999999)
@@ -153,25 +154,63 @@ struct mutation {
 #define CASE(name, expect) {#name, name, expect}
 
 static const struct mutation mutations[] = {
-    CASE(height_negative, E_MALFORMED),     CASE(commit_height_negative, E_MALFORMED), CASE(round_negative, E_MALFORMED),
-    CASE(power_negative, E_MALFORMED),      CASE(nanos_negative, E_MALFORMED),         CASE(nanos_too_many, E_MALFORMED),
-    CASE(time_before_year_1, E_MALFORMED),  CASE(time_after_year_9999, E_MALFORMED),   CASE(flag_0, E_MALFORMED),
-    CASE(flag_4, E_MALFORMED),              CASE(flag_258, E_MALFORMED),               CASE(signature_63, E_MALFORMED),
-    CASE(signature_65, E_MALFORMED),        CASE(signature_1, E_MALFORMED),            CASE(address_19, E_MALFORMED),
-    CASE(address_21, E_MALFORMED),          CASE(proposer_19, E_MALFORMED),            CASE(proposer_32, E_MALFORMED),
-    CASE(key_31, E_MALFORMED),              CASE(key_33, E_MALFORMED),                 CASE(key_none, E_MALFORMED),
-    CASE(key_missing, E_MALFORMED),         CASE(last_commit_31, E_MALFORMED),         CASE(data_33, E_MALFORMED),
-    CASE(validators_1, E_MALFORMED),        CASE(next_validators_64, E_MALFORMED),     CASE(consensus_20, E_MALFORMED),
-    CASE(results_300, E_MALFORMED),         CASE(evidence_4096, E_MALFORMED),          CASE(block_hash_31, E_MALFORMED),
-    CASE(block_hash_none, E_MALFORMED),     CASE(parts_hash_33, E_MALFORMED),          CASE(parts_hash_none, E_MALFORMED),
-    CASE(parts_only_total, E_MALFORMED),    CASE(parts_missing, E_MALFORMED),          CASE(block_id_missing, E_MALFORMED),
-    CASE(last_block_id_missing, E_MALFORMED), CASE(version_missing, E_MALFORMED),      CASE(time_missing, E_MALFORMED),
-    CASE(timestamp_missing, E_MALFORMED),   CASE(header_missing, E_MALFORMED),         CASE(commit_missing, E_MALFORMED),
-    CASE(signed_header_missing, E_MALFORMED), CASE(set_missing, E_MALFORMED),          CASE(app_hash_65, E_TOO_BIG),
-    CASE(app_hash_4096, E_TOO_BIG),         CASE(chain_id_51, E_TOO_BIG),              CASE(app_hash_64, OK),
-    CASE(app_hash_1, OK),                   CASE(app_hash_none, OK),                   CASE(chain_id_50, OK),
-    CASE(chain_id_none, OK),                CASE(largest_numbers, OK),                 CASE(smallest_numbers, OK),
-    CASE(unix_epoch, OK),                   CASE(no_signatures, OK),                   CASE(no_validators, OK),
+    CASE(height_negative, E_MALFORMED),
+    CASE(commit_height_negative, E_MALFORMED),
+    CASE(round_negative, E_MALFORMED),
+    CASE(power_negative, E_MALFORMED),
+    CASE(nanos_negative, E_MALFORMED),
+    CASE(nanos_too_many, E_MALFORMED),
+    CASE(time_before_year_1, E_MALFORMED),
+    CASE(time_after_year_9999, E_MALFORMED),
+    CASE(flag_0, E_MALFORMED),
+    CASE(flag_4, E_MALFORMED),
+    CASE(flag_258, E_MALFORMED),
+    CASE(signature_63, E_MALFORMED),
+    CASE(signature_65, E_MALFORMED),
+    CASE(signature_1, E_MALFORMED),
+    CASE(address_19, E_MALFORMED),
+    CASE(address_21, E_MALFORMED),
+    CASE(proposer_19, E_MALFORMED),
+    CASE(proposer_32, E_MALFORMED),
+    CASE(key_31, E_MALFORMED),
+    CASE(key_33, E_MALFORMED),
+    CASE(key_none, E_MALFORMED),
+    CASE(key_missing, E_MALFORMED),
+    CASE(last_commit_31, E_MALFORMED),
+    CASE(data_33, E_MALFORMED),
+    CASE(validators_1, E_MALFORMED),
+    CASE(next_validators_64, E_MALFORMED),
+    CASE(consensus_20, E_MALFORMED),
+    CASE(results_300, E_MALFORMED),
+    CASE(evidence_4096, E_MALFORMED),
+    CASE(block_hash_31, E_MALFORMED),
+    CASE(block_hash_none, E_MALFORMED),
+    CASE(parts_hash_33, E_MALFORMED),
+    CASE(parts_hash_none, E_MALFORMED),
+    CASE(parts_only_total, E_MALFORMED),
+    CASE(parts_missing, E_MALFORMED),
+    CASE(block_id_missing, E_MALFORMED),
+    CASE(last_block_id_missing, E_MALFORMED),
+    CASE(version_missing, E_MALFORMED),
+    CASE(time_missing, E_MALFORMED),
+    CASE(timestamp_missing, E_MALFORMED),
+    CASE(header_missing, E_MALFORMED),
+    CASE(commit_missing, E_MALFORMED),
+    CASE(signed_header_missing, E_MALFORMED),
+    CASE(set_missing, E_MALFORMED),
+    CASE(app_hash_65, E_TOO_BIG),
+    CASE(app_hash_4096, E_TOO_BIG),
+    CASE(chain_id_51, E_TOO_BIG),
+    CASE(app_hash_64, OK),
+    CASE(app_hash_1, OK),
+    CASE(app_hash_none, OK),
+    CASE(chain_id_50, OK),
+    CASE(chain_id_none, OK),
+    CASE(largest_numbers, OK),
+    CASE(smallest_numbers, OK),
+    CASE(unix_epoch, OK),
+    CASE(no_signatures, OK),
+    CASE(no_validators, OK),
 };
 
 static void with_block(void (*body)(struct pool *p, Nacre__LightBlock *b, void *arg), void *arg) {
@@ -179,7 +218,8 @@ static void with_block(void (*body)(struct pool *p, Nacre__LightBlock *b, void *
     const json_t *entry = json_array_get(chain, 9);
     struct pool *p = calloc(1, sizeof *p);
     assert_non_null(p);
-    body(p, json_block(p, get(get(entry, "commit"), "signed_header"), get(get(entry, "validators"), "validators")), arg);
+    body(p, json_block(p, get(get(entry, "commit"), "signed_header"), get(get(entry, "validators"), "validators")),
+         arg);
     pool_fini(p);
     free(p);
     json_decref(chain);
@@ -204,7 +244,7 @@ static void test_ranges(void **state) {
     }
 }
 
-/* --- Unknown fields ------------------------------------------------------------------------------------------------ */
+/* --- Unknown fields ---------------------------------------------------------------------------------------------- */
 
 static void unknown_in(struct pool *p, const Nacre__LightBlock *b, ProtobufCMessage *m) {
     static const struct {
@@ -224,8 +264,7 @@ static void unknown_in(struct pool *p, const Nacre__LightBlock *b, ProtobufCMess
         {3, PROTOBUF_C_WIRE_TYPE_VARINT, 1, {1}}, /* total_voting_power in a set */
     };
     for (size_t i = 0; i < sizeof extra / sizeof *extra; i++) {
-        ProtobufCMessageUnknownField field = {extra[i].tag, extra[i].type, extra[i].size,
-                                              (uint8_t *)(uintptr_t)extra[i].data};
+        ProtobufCMessageUnknownField field = {extra[i].tag, extra[i].type, extra[i].size, writable(extra[i].data)};
         m->n_unknown_fields = 1;
         m->unknown_fields = &field;
         decode_is(pool_pack(p, b), E_MALFORMED);
@@ -262,7 +301,7 @@ static void test_unknown_fields(void **state) {
     with_block(unknown_everywhere, NULL);
 }
 
-/* --- Damaged and non-canonical bytes ------------------------------------------------------------------------------- */
+/* --- Damaged and non-canonical bytes ----------------------------------------------------------------------------- */
 
 static void damage(struct pool *p, Nacre__LightBlock *b, void *arg) {
     (void)arg;
@@ -358,8 +397,12 @@ static void test_one_form_only(void **state) {
         {RAW(HEAD "\x10\x05" REST), RAW(NO_ID), RAW(""), E_MALFORMED},
         {RAW(HEAD "\x1b\x1c" REST), RAW(NO_ID), RAW(""), E_MALFORMED},
         /* a zero byte inside the chain id */
-        {RAW(HEAD "\x12\x03" "a\x00z" REST), RAW(NO_ID), RAW(""), E_MALFORMED},
-        {RAW(HEAD "\x12\x03" "a-z" REST), RAW(NO_ID), RAW(""), OK},
+        {RAW(HEAD "\x12\x03"
+                  "a\x00z" REST),
+         RAW(NO_ID), RAW(""), E_MALFORMED},
+        {RAW(HEAD "\x12\x03"
+                  "a-z" REST),
+         RAW(NO_ID), RAW(""), OK},
         /* round beyond 31 bits, power beyond 63, lengths beyond the input */
         {RAW(HEAD REST), RAW("\x10\x80\x80\x80\x80\x08" NO_ID), RAW(""), E_MALFORMED},
         {RAW(HEAD REST), RAW("\x10\xff\xff\xff\xff\x07" NO_ID), RAW(""), OK},
@@ -377,7 +420,7 @@ static void test_one_form_only(void **state) {
     }
 }
 
-/* --- Counts and sizes ---------------------------------------------------------------------------------------------- */
+/* --- Counts and sizes -------------------------------------------------------------------------------------------- */
 
 /* A block as large as it gets, with count signatures and validators. */
 static void large_block(struct light_block *b, uint32_t count) {
@@ -398,8 +441,10 @@ static void large_block(struct light_block *b, uint32_t count) {
     assert_non_null(b->validators.validators);
     b->commit.count = b->validators.count = count;
     for (uint32_t i = 0; i < count; i++) {
-        b->commit.signatures[i] = (struct light_signature){
-            .flag = LIGHT_NIL, .address_size = LIGHT_ADDRESS_SIZE, .time = h->time, .signature_size = SIGNATURE_SIZE};
+        b->commit.signatures[i] = (struct light_signature){.flag = LIGHT_NIL,
+                                                           .address_size = LIGHT_ADDRESS_SIZE,
+                                                           .time = h->time,
+                                                           .signature_size = SIGNATURE_SIZE};
         b->validators.validators[i].power = INT64_MAX;
     }
 }

@@ -1,4 +1,4 @@
-#include "light/vectors.h"
+#include "light/testing.h"
 
 /* Text of the engine's RPC in, hash out: every hash that headers of a real chain commit to. */
 
@@ -47,7 +47,8 @@ static void test_sign_bytes(void **state) {
         buf_fini(&out);
         checked++;
     }
-    printf("sign bytes: %zu checked; out of scope: %zu prevotes, %zu incomplete block ids\n", checked, prevotes, incomplete);
+    printf("sign bytes: %zu checked; out of scope: %zu prevotes, %zu incomplete block ids\n", checked, prevotes,
+           incomplete);
     assert_int_equal(checked, 224);
     json_decref(file);
 }
@@ -381,18 +382,12 @@ int main(void) {
     vectors_require("hash/hashes.json");
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sign_bytes),
-        cmocka_unit_test(test_sign_bytes_of_unit_test),
-        cmocka_unit_test(test_longest_sign_bytes),
-        cmocka_unit_test(test_header_hash_of_unit_test),
-        cmocka_unit_test(test_known_header),
-        cmocka_unit_test(test_consensus_hash),
-        cmocka_unit_test(test_results_hash),
-        cmocka_unit_test(test_validators_hash),
-        cmocka_unit_test(test_data_hash),
-        cmocka_unit_test(test_commit_hash),
-        cmocka_unit_test(test_chain_hashes),
-        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_sign_bytes),         cmocka_unit_test(test_sign_bytes_of_unit_test),
+        cmocka_unit_test(test_longest_sign_bytes), cmocka_unit_test(test_header_hash_of_unit_test),
+        cmocka_unit_test(test_known_header),       cmocka_unit_test(test_consensus_hash),
+        cmocka_unit_test(test_results_hash),       cmocka_unit_test(test_validators_hash),
+        cmocka_unit_test(test_data_hash),          cmocka_unit_test(test_commit_hash),
+        cmocka_unit_test(test_chain_hashes),       cmocka_unit_test(test_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
-/* Light verification of CometBFT headers and commits (v0.38 formats): what a worker, a key service or a receipt's reader
- * needs to believe a block without trusting who sent it. Pure; part of the verifier library.
+/* Light verification of CometBFT headers and commits (v0.38 formats): what a worker, a key service or a receipt's
+ * reader needs to believe a block without trusting who sent it. Pure; part of the verifier library.
  *
- * The wire form is protobuf (proto/nacre/block.proto, field-compatible with CometBFT's types.proto); hashes are computed
- * from the parsed values, never from the sender's bytes. Rules: docs/PROTOCOL.md "Blocks" (from CometBFT's spec). */
+ * The wire form is protobuf (proto/nacre/block.proto, field-compatible with CometBFT's types.proto); hashes are
+ * computed from the parsed values, never from the sender's bytes. Rules: docs/PROTOCOL.md "Blocks" (from CometBFT's
+ * spec). */
 #ifndef NACRE_LIGHT_LIGHT_H
 #define NACRE_LIGHT_LIGHT_H
 
@@ -64,7 +65,7 @@ struct light_commit {
 };
 
 struct light_validator {
-    uint8_t public_key[KEY_SIZE]; /* Ed25519 */
+    uint8_t public_key[KEY_SIZE];        /* Ed25519 */
     uint8_t address[LIGHT_ADDRESS_SIZE]; /* always derived from the key */
     uint64_t power;
 };
@@ -84,8 +85,8 @@ void light_block_fini(struct light_block *b);
 
 /* Protobuf LightBlock { SignedHeader{Header, Commit}, ValidatorSet }. Sizes and counts are checked before anything is
  * allocated. light_block_encode gives the one canonical encoding (proto/nacre/block.proto); light_block_decode encodes
- * again what it read and refuses bytes that differ, unknown fields among them. Only the form is judged here, the meaning
- * by light_advance. On OK out is the caller's (light_block_fini).
+ * again what it read and refuses bytes that differ, unknown fields among them. Only the form is judged here, the
+ * meaning by light_advance. On OK out is the caller's (light_block_fini).
  * E_MALFORMED; E_TOO_BIG: beyond LIGHT_BLOCK_MAX, LIMIT_VALIDATORS or the sizes above; E_NO_MEMORY. */
 err_t light_block_decode(struct light_block *out, struct bytes in) MUST_CHECK;
 void light_block_encode(struct buf *out, const struct light_block *b);
@@ -112,11 +113,12 @@ void light_consensus_hash(struct hash *out, int64_t max_bytes, int64_t max_gas);
 void light_sign_bytes(struct buf *out, const char *chain_id, const struct light_commit *c, size_t i);
 
 /* More than 2/3 of the set's power signed this block id at this height, by the rules of CometBFT's VerifyCommitLight:
- * signatures are read in set order until the power is reached, each must be right and carry its validator's address, and
- * what comes after, like votes for nil, is not verified. Stricter than it in one thing: a set that names a key twice is
- * refused. E_BAD_COMMIT with the reason in f; E_NO_MEMORY. Cost: one batch of at most set->count signatures. */
-err_t light_verify_commit(const char *chain_id, const struct light_validators *set, const struct light_block_id *block_id,
-                          uint64_t height, const struct light_commit *commit, struct fault *f) MUST_CHECK;
+ * signatures are read in set order until the power is reached, each must be right and carry its validator's address,
+ * and what comes after, like votes for nil, is not verified. Stricter than it in one thing: a set that names a key
+ * twice is refused. E_BAD_COMMIT with the reason in f; E_NO_MEMORY. Cost: a batch of at most set->count signatures. */
+err_t light_verify_commit(const char *chain_id, const struct light_validators *set,
+                          const struct light_block_id *block_id, uint64_t height, const struct light_commit *commit,
+                          struct fault *f) MUST_CHECK;
 
 /* Replaces every signature that light_verify_commit does not look at by an absent one, so that no byte of the commit is
  * left unchecked: the form in which a receipt carries it. A verified commit stays verified; its hash changes. */
@@ -127,21 +129,21 @@ bool light_commit_is_trimmed(const struct light_commit *commit, const struct lig
 /* A trusted point: from genesis or from a verified block. */
 struct light_trust {
     char chain_id[LIGHT_CHAIN_ID_MAX + 1];
-    uint64_t height;              /* 0: genesis, next block is the initial height */
-    struct hash header_hash;      /* meaningful if height > 0 */
+    uint64_t height;         /* 0: genesis, next block is the initial height */
+    struct hash header_hash; /* meaningful if height > 0 */
     struct light_time time;
     struct hash next_validators_hash;
 };
 /* Verifies block against trust and moves trust forward: same chain id, height above the trusted one, time after it,
- * commit by the block's own set, and that set either the trusted next set (any height: the set has not changed) or, when
- * adjacent, exactly next_validators_hash. A set that differs needs every hand-over block in between: E_BAD_HEADER says so.
- * The first block after genesis may carry the genesis time itself. Whether a header is too old or from the future is for
- * the caller, who has a clock. E_BAD_HEADER, E_BAD_COMMIT, E_NO_MEMORY; trust is changed only on OK. */
+ * commit by the block's own set, and that set either the trusted next set (any height: the set has not changed) or,
+ * when adjacent, exactly next_validators_hash. A set that differs needs every hand-over block in between: E_BAD_HEADER
+ * says so. The first block after genesis may carry the genesis time itself. Whether a header is too old or from the
+ * future is for the caller, who has a clock. E_BAD_HEADER, E_BAD_COMMIT, E_NO_MEMORY; trust is changed only on OK. */
 err_t light_advance(struct light_trust *trust, const struct light_block *block, struct fault *f) MUST_CHECK;
 
 /* State after block H is proven by header H+1: the claim of proof for key under header->app_hash. E_BAD_PROOF, also for
  * an app hash that is not 32 bytes. */
-err_t light_verify_state(struct map_claim *out, const struct light_header *header, struct bytes key,
-                         struct bytes proof) MUST_CHECK;
+err_t light_verify_state(struct map_claim *out, const struct light_header *header, struct bytes key, struct bytes proof)
+    MUST_CHECK;
 
 #endif

@@ -5,8 +5,8 @@
 #include "light/light.h"
 #include "light/wire.h"
 
-#define LIGHT_BLOCK_PROTOCOL 11             /* CometBFT's BlockProtocol since 0.34 */
-#define LIGHT_TIME_NONE (-62135596800)      /* seconds of Go's zero time: what an absent signature carries */
+#define LIGHT_BLOCK_PROTOCOL 11               /* CometBFT's BlockProtocol since 0.34 */
+#define LIGHT_TIME_NONE (-62135596800)        /* seconds of Go's zero time: what an absent signature carries */
 #define LIGHT_TIME_LAST INT64_C(253402300799) /* 9999-12-31T23:59:59Z, the end of protobuf's Timestamp */
 
 static inline struct bytes light_digest_bytes(const struct light_digest *d) {

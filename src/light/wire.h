@@ -1,5 +1,5 @@
-/* Protobuf's wire format as far as blocks need it: a writer into fixed storage for the small messages that are hashed and
- * signed, and a reader that takes fields in ascending order. Field numbers stay below 16, so a tag is one byte.
+/* Protobuf's wire format as far as blocks need it: a writer into fixed storage for the small messages that are hashed
+ * and signed, and a reader that takes fields in ascending order. Field numbers stay below 16, so a tag is one byte.
  *
  * The reader is lenient about forms of one value (a long varint, a zero written out): light_block_decode compares with
  * the encoding of what was read, which is the one place where canonical is defined. */
@@ -83,7 +83,7 @@ static inline void wire_put_bytes(struct wire *w, unsigned field, struct bytes x
     if (x.size > 0) wire_put_message(w, field, x);
 }
 
-/* --- Reading ------------------------------------------------------------------------------------------------------- */
+/* --- Reading ----------------------------------------------------------------------------------------------------- */
 
 /* A message body. A read that fails sets bad and yields zero, so that a decoder checks once with wire_done. */
 struct wire_reader {

@@ -1,9 +1,9 @@
 /* For tests only: vector files, and the engine's JSON turned into blocks.
  *
- * JSON goes through the generated protobuf code, not through light's own encoder: it can express what struct light_block
- * cannot (a signature of 63 bytes, a negative round), and it checks schema and code against each other. */
-#ifndef NACRE_LIGHT_VECTORS_H
-#define NACRE_LIGHT_VECTORS_H
+ * JSON goes through the generated protobuf code, not through light's own encoder: it can express what struct
+ * light_block cannot (a signature of 63 bytes, a negative round), and it checks schema and code against each other. */
+#ifndef NACRE_LIGHT_TESTING_H
+#define NACRE_LIGHT_TESTING_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,9 +21,9 @@ static inline json_t *vectors_load(const char *name) {
     const char *source = getenv("NACRE_SOURCE");
     char path[1024];
     if (dir && *dir)
-        snprintf(path, sizeof path, "%s/comet/%s", dir, name);
+        (void)snprintf(path, sizeof path, "%s/comet/%s", dir, name);
     else
-        snprintf(path, sizeof path, "%s/../shared/vectors/comet/%s", source && *source ? source : ".", name);
+        (void)snprintf(path, sizeof path, "%s/../shared/vectors/comet/%s", source && *source ? source : ".", name);
     return json_load_file(path, 0, NULL);
 }
 
@@ -88,20 +88,38 @@ static inline struct bytes from_base64(const char *text) {
     return bytes_of(out, n);
 }
 
+/* For interfaces that take what they do not write. */
+static inline void *writable(const void *p) {
+    void *q;
+    memcpy(&q, &p, sizeof q);
+    return q;
+}
+
 static inline void release(struct bytes x) {
-    free((void *)(uintptr_t)x.data);
+    free(writable(x.data));
+}
+
+/* The decimal digits before the separator end, which is skipped. */
+static inline int64_t take_number(const char **text, char end) {
+    int64_t n = 0;
+    for (; **text != end; ++*text) {
+        assert_in_range(**text, '0', '9');
+        n = 10 * n + (**text - '0');
+    }
+    ++*text;
+    return n;
 }
 
 /* RFC 3339 in UTC with 0 to 9 digits of a second, years from 1. */
 static inline struct light_time from_rfc3339(const char *text) {
-    int year, month, day, hour, minute, second, at = 0;
-    assert_int_equal(sscanf(text, "%d-%d-%dT%d:%d:%d%n", &year, &month, &day, &hour, &minute, &second, &at), 6);
+    int64_t year = take_number(&text, '-');
+    int64_t month = take_number(&text, '-');
+    int64_t day = take_number(&text, 'T');
+    int64_t hour = take_number(&text, ':');
+    int64_t minute = take_number(&text, ':');
+    int64_t second = take_number(&text, strchr(text, '.') ? '.' : 'Z');
     int32_t nanos = 0;
-    if (text[at] == '.') {
-        int32_t scale = 100000000;
-        for (at++; text[at] >= '0' && text[at] <= '9'; at++, scale /= 10) nanos += (text[at] - '0') * scale;
-    }
-    assert_int_equal(text[at], 'Z');
+    for (int32_t scale = 100000000; *text >= '0' && *text <= '9'; text++, scale /= 10) nanos += (*text - '0') * scale;
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t yearday = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
     int64_t days = y * 365 + y / 4 - y / 100 + y / 400 + yearday - 719468;
@@ -115,7 +133,7 @@ static inline void hash_is(const struct hash *h, const char *hex) {
     release(want);
 }
 
-/* --- JSON to generated messages, in an arena that lives as long as the test ---------------------------------------- */
+/* --- JSON to generated messages, in an arena that lives as long as the test -------------------------------------- */
 
 struct pool {
     void *blocks[16384];
@@ -142,8 +160,7 @@ static inline void pool_fini(struct pool *p) {
     })
 
 static inline ProtobufCBinaryData pool_bytes(struct pool *p, struct bytes x) {
-    pool_take(p, (void *)(uintptr_t)x.data);
-    return (ProtobufCBinaryData){x.size, (uint8_t *)(uintptr_t)x.data};
+    return (ProtobufCBinaryData){x.size, pool_take(p, writable(x.data))};
 }
 
 static inline ProtobufCBinaryData json_hash(struct pool *p, const json_t *j, const char *key) {
