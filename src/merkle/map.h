@@ -1,7 +1,7 @@
 /* An ordered, authenticated, copy-on-write map in RAM: the state of the chain and of every cluster.
  *
- * Two structures under one handle share the entries: an ordered tree by key (scans) and a bucketed binary Merkle trie by
- * H(key) (root and proofs). The root is a function of the contents alone, whatever the history of inserts and deletes.
+ * Two structures under one handle hold the same keys: an ordered set (scans) and a bucketed binary Merkle trie by H(key)
+ * (values, root and proofs). The root is a function of the contents alone, whatever the history of inserts and deletes.
  * Forks are O(1) and share everything until written; a fork may be read by other threads while its origin is written,
  * and each handle itself is for one thread at a time.
  *
@@ -9,7 +9,10 @@
  *     entry  = H(0x02 || H(key) || H(value))
  *     bucket = H(0x00 || entry hashes in order of H(key))        empty bucket = 32 zero bytes
  *     node   = H(0x01 || left || right)                          only where the subtree holds more than MAP_BUCKET entries
- * A proof is the bucket's (H(key), H(value)) pairs and the siblings on the path: inclusion and absence alike. */
+ * A proof is the bucket's (H(key), H(value)) pairs and the siblings on the path: inclusion and absence alike.
+ *   proof  = be16 depth || depth siblings, from the bucket upwards || u8 count || count * (H(key) || H(value)) ascending
+ * It has one encoding: depth <= 256, count <= MAP_BUCKET, every pair on the path of the key in question, the first sibling
+ * not empty (else bucket and parent would be one), nothing after it. */
 #ifndef NACRE_MERKLE_MAP_H
 #define NACRE_MERKLE_MAP_H
 

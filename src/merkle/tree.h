@@ -38,6 +38,7 @@ void tree_frontier_append(struct tree_frontier *f, const struct hash *leaf_hash)
 void tree_frontier_root(struct hash *out, const struct tree_frontier *f);         /* O(log count) */
 /* Canonical bytes: be64 count || peaks of the set bits, low first. */
 void tree_frontier_encode(struct buf *out, const struct tree_frontier *f);
+/* E_MALFORMED: not exactly the peaks that count names, or a count of 2^63 or more. */
 err_t tree_frontier_decode(struct tree_frontier *out, struct bytes in) MUST_CHECK;
 
 /* A whole append-only tree in memory (all levels), for whoever proves: O(log n) proofs at the present and any past size. */
