@@ -19,6 +19,7 @@ endif()
 add_library(nacre_flags INTERFACE)
 target_include_directories(nacre_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_definitions(nacre_flags INTERFACE _GNU_SOURCE)
+target_link_options(nacre_flags INTERFACE -Wl,-z,relro,-z,now)
 target_compile_options(nacre_flags INTERFACE
   -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes
   -Wvla -Wformat=2 -Wundef -Wcast-align -Wwrite-strings -Wno-pedantic -Wno-format-zero-length -fno-strict-aliasing -fno-common)
