@@ -95,7 +95,7 @@ err_t program_engine_new(struct program_engine **out, const struct program_confi
     if (e == NULL) return E_NO_MEMORY;
     e->instances_max = calls;
     e->memory_max = memory;
-    wasm_config_t *c;
+    wasm_config_t *c = NULL;
     err_t err = make_config(&c);
     if (err != OK) goto out;
     use_pool(c, e);
