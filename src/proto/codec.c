@@ -1,5 +1,32 @@
 #include "proto/codec.h"
 
+/* protobuf-c keeps unknown fields and packs them again, so that encoding anew does not show them. */
+static bool has_unknown(const ProtobufCMessage *m) {
+    if (m->n_unknown_fields > 0) return true;
+    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &m->descriptor->fields[i];
+        if (field->type != PROTOBUF_C_TYPE_MESSAGE) continue;
+        const uint8_t *base = (const uint8_t *)m;
+        uint32_t chosen = field->id;
+        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) memcpy(&chosen, base + field->quantifier_offset, 4);
+        if (chosen != field->id) continue;
+        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+            size_t count = 0;
+            ProtobufCMessage *const *items = NULL;
+            memcpy(&count, base + field->quantifier_offset, sizeof count);
+            memcpy(&items, base + field->offset, sizeof items);
+            for (size_t k = 0; k < count; k++) {
+                if (has_unknown(items[k])) return true;
+            }
+        } else {
+            const ProtobufCMessage *inner = NULL;
+            memcpy(&inner, base + field->offset, sizeof inner);
+            if (inner != NULL && has_unknown(inner)) return true;
+        }
+    }
+    return false;
+}
+
 err_t codec_unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *type, struct bytes in, size_t max) {
     if (in.size > max) return E_TOO_BIG;
     ProtobufCMessage *message = protobuf_c_message_unpack(type, NULL, in.size, in.data);
@@ -8,7 +35,7 @@ err_t codec_unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *typ
     struct buf again;
     buf_init(&again, in.size);
     codec_pack(&again, message);
-    bool canonical = again.err == OK && bytes_equal(buf_bytes(&again), in);
+    bool canonical = again.err == OK && bytes_equal(buf_bytes(&again), in) && !has_unknown(message);
     buf_wipe(&again);
     if (!canonical) {
         codec_free(message);
