@@ -21,16 +21,30 @@ err_t client_identity_rotated(struct client_identity *out, const struct secret *
     return OK;
 }
 
+/* The newest input key whose epoch is active. A key that the workers signed ahead of its epoch is not taken yet: what is
+ * sealed to it would be refused until then. */
+static const Nacre__InputKey *active_key(const Nacre__ClusterRecord *cluster, const Nacre__ProgramRecord *program) {
+    for (size_t i = program->n_input_keys; i-- > 0;) {
+        for (size_t j = 0; j < cluster->n_epochs; j++) {
+            const Nacre__EpochRecord *epoch = cluster->epochs[j];
+            if (epoch->number == program->input_keys[i]->epoch && epoch->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE) {
+                return program->input_keys[i];
+            }
+        }
+    }
+    return NULL;
+}
+
 err_t client_target_init(struct client_target *out, const struct hash *net, const Nacre__ClusterRecord *cluster,
                          const Nacre__ProgramRecord *program, Nacre__WorkerRecord *const *workers, size_t worker_count,
                          struct fault *f) {
     struct client_target target = {.net = *net, .cluster = cluster->id};
     if (program->cluster != cluster->id) return fault_set(f, E_MALFORMED, "a program of another cluster");
     if (program->status == NACRE__PROGRAM_STATUS__PROGRAM_IS_FROZEN) return fault_set(f, E_FROZEN, "%s", program->name);
-    if (program->n_input_keys == 0 || program->n_code == 0) {
+    const Nacre__InputKey *key = active_key(cluster, program);
+    if (!key || program->n_code == 0) {
         return fault_set(f, E_NOT_READY, "the workers have not signed an input key of %s yet", program->name);
     }
-    const Nacre__InputKey *key = program->input_keys[program->n_input_keys - 1];
     TRY(codec_copy(target.program.bytes, HASH_SIZE, program->id));
     TRY(codec_copy(target.input_key, KEY_SIZE, key->public_key));
     TRY(codec_copy(target.code_hash.bytes, HASH_SIZE, program->code[program->n_code - 1]->code_hash));
@@ -223,11 +237,14 @@ err_t client_open_command_reply(Nacre__ReplyBody **out, const struct client_cont
     if (!reply->leaf) return fault_set(f, E_MALFORMED, "a reply without its output leaf");
     TRY(open_reply(&body, c, tx, codec_bytes(reply->nonce), codec_bytes(reply->ciphertext),
                    codec_bytes(reply->worker_key), f));
-    struct hash salt, output_hash;
+    struct hash request_hash, salt, output_hash;
+    sha256(&request_hash, tx);
     err_t err = codec_copy(salt.bytes, HASH_SIZE, body->salt);
     if (err == OK) {
         rule_output_hash(&output_hash, &salt, body->status, body->code, codec_bytes(body->output));
         if (!bytes_equal(BYTES(output_hash.bytes), codec_bytes(reply->leaf->output_hash)) ||
+            !bytes_equal(BYTES(request_hash.bytes), codec_bytes(reply->leaf->command_hash)) ||
+            !bytes_equal(BYTES(c->scope.program.bytes), codec_bytes(reply->leaf->program)) ||
             body->status != reply->leaf->status) {
             err = E_BAD_PROOF;
         }
@@ -271,6 +288,10 @@ static err_t check_answer(const struct client_context *c, const Nacre__Query *qu
         answer->incarnation != worker->incarnation || answer->cluster != c->scope.cluster ||
         !bytes_equal(codec_bytes(answer->program), BYTES(c->scope.program.bytes))) {
         return E_BAD_PROOF;
+    }
+    if (body->status < RULES_NEVER_RAN && query->code_hash.len > 0 &&
+        !bytes_equal(codec_bytes(query->code_hash), codec_bytes(answer->code_hash))) {
+        return E_CODE_MISMATCH;
     }
     return answer->index < query->min_index ? E_STALE : OK;
 }

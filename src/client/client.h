@@ -30,7 +30,8 @@ struct client_target {
     uint8_t input_key[KEY_SIZE];
     struct hash code_hash; /* newest */
 };
-/* Takes the newest input key that a quorum of the cluster's present members signed. E_NOT_READY: none yet; E_FROZEN. */
+/* Takes the input key of the active epoch, which a quorum of the cluster's present members must have signed. E_NOT_READY: none
+ * yet; E_FROZEN; E_BAD_SIGNATURE: too few votes. */
 err_t client_target_init(struct client_target *out, const struct hash *net, const Nacre__ClusterRecord *cluster,
                          const Nacre__ProgramRecord *program, Nacre__WorkerRecord *const *workers, size_t worker_count,
                          struct fault *f) MUST_CHECK;
@@ -75,12 +76,12 @@ err_t client_seal_query(struct client_context *c, struct buf *query, const struc
 /* Any transaction body, signed. body->network, account, suite are filled in. */
 void client_sign_tx(struct buf *tx, const struct client_identity *identity, const struct hash *net, Nacre__TxBody *body);
 
-/* Opens a CommandReply to the command tx: the ReplyBody (codec_free). Checks that the salted output is the leaf's. E_DECRYPT,
- * E_BAD_PROOF, E_MALFORMED. */
+/* Opens a CommandReply to the command tx: the ReplyBody (codec_free). Checks that the leaf is this command's and the salted
+ * output the leaf's. E_DECRYPT, E_BAD_PROOF, E_MALFORMED. */
 err_t client_open_command_reply(Nacre__ReplyBody **out, const struct client_context *c, struct bytes tx,
                                 const Nacre__CommandReply *reply, struct fault *f) MUST_CHECK;
-/* Opens a QueryReply and checks its signature by worker (a member's proven record), the request and reply hashes and the index
- * asked for. */
+/* Opens a QueryReply and checks its signature by worker (a member's proven record), the request and reply hashes, the index
+ * asked for and the code pinned. E_DECRYPT, E_BAD_SIGNATURE, E_BAD_PROOF, E_CODE_MISMATCH, E_STALE, E_MALFORMED. */
 err_t client_open_query_reply(Nacre__ReplyBody **out, Nacre__Answer **answer, const struct client_context *c,
                               struct bytes query, const Nacre__QueryReply *reply, const Nacre__WorkerRecord *worker,
                               struct fault *f) MUST_CHECK;

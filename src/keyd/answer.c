@@ -125,7 +125,11 @@ static err_t check_member(const struct records *r, struct fault *f) {
 
 /* Nothing beyond the newest announced epoch, nothing older than retention. */
 static err_t check_epochs(const struct records *r, const Nacre__ReleaseRequest *request, struct fault *f) {
-    uint64_t newest = r->cluster->n_epochs > 0 ? r->cluster->epochs[r->cluster->n_epochs - 1]->number : 0;
+    uint64_t newest = 0;
+    for (size_t i = 0; i < r->cluster->n_epochs; i++) {
+        const Nacre__EpochRecord *epoch = r->cluster->epochs[i];
+        if (epoch->status != NACRE__EPOCH_STATUS__EPOCH_NONE && epoch->number > newest) newest = epoch->number;
+    }
     for (size_t i = 0; i < request->n_epochs; i++) {
         uint64_t epoch = request->epochs[i];
         if (epoch == 0 || epoch > newest) {

@@ -8,11 +8,12 @@
 
 /* --- the secret ------------------------------------------------------------------------------------------------------ */
 
-static void put_secret(struct buf *out, const struct secret *id_seed, const struct scalar *share,
+static void put_secret(struct buf *out, const struct secret *id_seed, const struct scalar *share, bool contradicted,
                        const struct light_trust *trust) {
     static const struct light_trust nothing;
     if (!trust) trust = &nothing;
     buf_put_be32(out, SECRET_VERSION);
+    buf_put_u8(out, contradicted ? 1 : 0);
     buf_put(out, id_seed->secret_bytes, SECRET_SIZE);
     buf_put(out, share->encoded, sizeof share->encoded);
     buf_put_be64(out, trust->height);
@@ -32,7 +33,7 @@ void keyd_secret_create(struct buf *secret, const uint8_t entropy[64]) {
         abort(); /* fixed sizes inside RFC 5869's bound */
     }
     scalar_from_uniform(&share, uniform);
-    put_secret(secret, &id_seed, &share, NULL);
+    put_secret(secret, &id_seed, &share, false, NULL);
     secret_clear(&prk);
     secret_clear(&id_seed);
     secret_wipe(uniform, sizeof uniform);
@@ -44,6 +45,7 @@ static err_t read_secret(struct keyd *k, struct bytes secret) {
     struct reader r = reader_of(secret);
     struct secret id_seed;
     uint32_t version = reader_be32(&r);
+    uint8_t contradicted = reader_u8(&r);
     reader_copy(&r, id_seed.secret_bytes, SECRET_SIZE);
     struct bytes share = reader_take(&r, 32);
     struct light_trust stored = k->trust;
@@ -53,11 +55,12 @@ static err_t read_secret(struct keyd *k, struct bytes secret) {
     stored.time.nanos = (int32_t)reader_be32(&r);
     reader_copy(&r, stored.next_validators_hash.bytes, HASH_SIZE);
     err_t err = reader_end(&r);
-    if (err == OK && version != SECRET_VERSION) err = E_UNSUPPORTED;
+    if (err == OK && (version != SECRET_VERSION || contradicted > 1)) err = E_UNSUPPORTED;
     if (err == OK) err = scalar_parse(&k->share, share);
     if (err == OK) err = point_mul_base(&k->public_share, &k->share);
     if (err == OK) {
         sign_key_from_seed(&k->id, &id_seed);
+        k->contradicted = contradicted == 1;
         if (stored.height > 0) k->trust = stored;
     }
     secret_clear(&id_seed);
@@ -85,7 +88,7 @@ void keyd_free(struct keyd *k) {
 }
 
 void keyd_secret_save(const struct keyd *k, struct buf *secret) {
-    put_secret(secret, &k->id.seed, &k->share, &k->trust);
+    put_secret(secret, &k->id.seed, &k->share, k->contradicted, &k->trust);
 }
 
 uint64_t keyd_height(const struct keyd *k) {
@@ -131,25 +134,33 @@ err_t keyd_registration(const struct keyd *k, struct buf *register_key_service, 
 
 /* --- the light view ---------------------------------------------------------------------------------------------------- */
 
+/* Another block at the known height. Only one whose commit verifies stops the service: its host may hand in any header. */
+static err_t judge_twin(struct keyd *k, const struct light_block *block, struct fault *f) {
+    struct light_trust before = k->trust;
+    struct hash hash;
+    light_header_hash(&hash, &block->header);
+    if (hash_equal(&hash, &k->trust.header_hash)) return OK;
+    before.height = 0;
+    before.time = (struct light_time){INT64_MIN, 0};
+    TRY(light_advance(&before, block, f));
+    k->contradicted = true;
+    return fault_set(f, E_CONFLICT, "two different final blocks at height %lu: this service answers no more",
+                     (unsigned long)k->trust.height);
+}
+
 err_t keyd_observe(struct keyd *k, struct bytes light_block, uint64_t now_ms, struct fault *f) {
     struct light_block block = {0};
-    struct hash hash;
     err_t err = light_block_decode(&block, light_block);
     if (err != OK) return fault_set(f, err, "a light block of %zu bytes", light_block.size);
-    light_header_hash(&hash, &block.header);
     if (k->trust.height > 0 && block.header.height == k->trust.height) {
-        if (!hash_equal(&hash, &k->trust.header_hash)) {
-            k->contradicted = true;
-            err = fault_set(f, E_CONFLICT, "two different blocks at height %lu: this service answers no more",
-                            (unsigned long)k->trust.height);
-        }
+        err = judge_twin(k, &block, f);
     } else if (block.header.height < k->trust.height) {
         err = fault_set(f, E_ROLLBACK, "block %lu, height %lu is known", (unsigned long)block.header.height,
                         (unsigned long)k->trust.height);
     } else {
         err = light_advance(&k->trust, &block, f);
+        if (err == OK) k->observed_ms = now_ms; /* a block seen again renews nothing */
     }
-    if (err == OK) k->observed_ms = now_ms;
     light_block_fini(&block);
     return err;
 }

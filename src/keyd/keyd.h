@@ -31,8 +31,9 @@ void keyd_bundle(const struct keyd *k, struct report_bundle *out, uint32_t incar
 err_t keyd_registration(const struct keyd *k, struct buf *register_key_service, const struct report_bundle *bundle,
                         uint32_t index, struct bytes evidence, const char *endpoint, const struct secret *fresh) MUST_CHECK;
 
-/* A newer light block. E_BAD_HEADER, E_BAD_COMMIT, E_ROLLBACK (older than known: ignored), E_CONFLICT (another block at the known
- * height: the service stops answering for good). */
+/* A newer light block. E_BAD_HEADER, E_BAD_COMMIT, E_ROLLBACK (older than known: ignored), E_CONFLICT (another final block at
+ * the known height: the service stops answering for good, which keyd_secret_save remembers). The known block again: OK, and
+ * the view is no fresher for it. */
 err_t keyd_observe(struct keyd *k, struct bytes light_block, uint64_t now_ms, struct fault *f) MUST_CHECK;
 uint64_t keyd_height(const struct keyd *k);
 

@@ -1,43 +1,82 @@
 #include "proto/codec.h"
 
-/* protobuf-c keeps unknown fields and packs them again, so that encoding anew does not show them. */
-static bool has_unknown(const ProtobufCMessage *m) {
-    if (m->n_unknown_fields > 0) return true;
-    for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
-        const ProtobufCFieldDescriptor *field = &m->descriptor->fields[i];
-        if (field->type != PROTOBUF_C_TYPE_MESSAGE) continue;
-        const uint8_t *base = (const uint8_t *)m;
-        uint32_t chosen = field->id;
-        if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) memcpy(&chosen, base + field->quantifier_offset, 4);
-        if (chosen != field->id) continue;
-        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
-            size_t count = 0;
-            ProtobufCMessage *const *items = NULL;
-            memcpy(&count, base + field->quantifier_offset, sizeof count);
-            memcpy(&items, base + field->offset, sizeof items);
-            for (size_t k = 0; k < count; k++) {
-                if (has_unknown(items[k])) return true;
-            }
-        } else {
-            const ProtobufCMessage *inner = NULL;
-            memcpy(&inner, base + field->offset, sizeof inner);
-            if (inner != NULL && has_unknown(inner)) return true;
+#include <stdlib.h>
+
+/* Memory of one decoding: many tiny repeated messages may not cost far more than the bytes that carry them. What is freed
+ * in between is not counted back: that is only protobuf-c's list of fields, which honest messages keep short. */
+struct budget {
+    size_t left;
+};
+
+#define DECODED_PER_BYTE 32          /* an empty nested message: 2 bytes become up to 64 */
+#define DECODED_SPARE    (64u << 10) /* the fixed part of small messages */
+
+static void *budget_alloc(void *data, size_t size) {
+    struct budget *budget = data;
+    if (size > budget->left) return NULL;
+    budget->left -= size;
+    return malloc(size);
+}
+
+static void budget_free(void *data, void *block) {
+    (void)data;
+    free(block);
+}
+
+static bool has_unknown_fields(const ProtobufCMessage *message);
+
+/* Whether a field that holds messages holds one with unknown fields. */
+static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field) {
+    const char *at = (const char *)message + field->offset;
+    const char *quantifier = (const char *)message + field->quantifier_offset;
+    const ProtobufCMessage *one;
+    if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+        ProtobufCMessage *const *list;
+        size_t count;
+        memcpy(&list, at, sizeof list);
+        memcpy(&count, quantifier, sizeof count);
+        for (size_t i = 0; i < count; i++) {
+            if (has_unknown_fields(list[i])) return true;
         }
+        return false;
+    }
+    if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+        uint32_t chosen;
+        memcpy(&chosen, quantifier, sizeof chosen);
+        if (chosen != field->id) return false;
+    }
+    memcpy(&one, at, sizeof one);
+    return one && has_unknown_fields(one);
+}
+
+/* protobuf-c keeps unknown fields and packs them again, so comparing bytes alone would let them through. Messages do not
+ * nest without end: no type contains itself. */
+static bool has_unknown_fields(const ProtobufCMessage *message) {
+    if (message->n_unknown_fields > 0) return true;
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        if (type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE && field_has_unknown(message, &type->fields[i])) return true;
     }
     return false;
 }
 
-err_t codec_unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *type, struct bytes in, size_t max) {
-    if (in.size > max) return E_TOO_BIG;
-    ProtobufCMessage *message = protobuf_c_message_unpack(type, NULL, in.size, in.data);
-    if (!message) return E_MALFORMED;
-
+static bool is_canonical(const ProtobufCMessage *message, struct bytes in) {
+    if (has_unknown_fields(message)) return false;
     struct buf again;
     buf_init(&again, in.size);
     codec_pack(&again, message);
-    bool canonical = again.err == OK && bytes_equal(buf_bytes(&again), in) && !has_unknown(message);
+    bool same = again.err == OK && bytes_equal(buf_bytes(&again), in);
     buf_wipe(&again);
-    if (!canonical) {
+    return same;
+}
+
+err_t codec_unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *type, struct bytes in, size_t max) {
+    if (in.size > max) return E_TOO_BIG;
+    struct budget budget = {DECODED_SPARE + DECODED_PER_BYTE * in.size};
+    ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, in.size, in.data);
+    if (!message) return E_MALFORMED;
+    if (!is_canonical(message, in)) {
         codec_free(message);
         return E_MALFORMED;
     }

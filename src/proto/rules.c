@@ -257,7 +257,7 @@ void rule_output_hash(struct hash *out, const struct hash *salt, uint32_t status
 
 void rule_output_leaf(struct hash *leaf_hash, const Nacre__OutputLeaf *leaf) {
     struct buf b;
-    buf_init(&b, LIMIT_PROOF);
+    buf_init(&b, 256 + nacre__output_leaf__get_packed_size(leaf)); /* a receipt's leaf is as long as its maker likes */
     put_context(&b, CTX_OUTPUT_LEAF);
     codec_pack(&b, leaf);
     if (buf_err(&b) != OK) abort();
@@ -267,7 +267,7 @@ void rule_output_leaf(struct hash *leaf_hash, const Nacre__OutputLeaf *leaf) {
 
 void rule_checkpoint_leaf(struct hash *leaf_hash, const Nacre__CheckpointRecord *r) {
     struct buf b;
-    buf_init(&b, 512);
+    buf_init(&b, 512 + r->log_head.len + r->state_root.len + r->output_root.len);
     put_context(&b, CTX_CHECKPOINT);
     buf_put_be64(&b, r->cluster);
     buf_put_be64(&b, r->index);

@@ -14,6 +14,7 @@
 
 #define RULES_SUITE 1
 #define RULES_LANES 64
+#define RULES_NEVER_RAN 256 /* L5: a status from here on is 256 + an error code, and no program ran */
 #define RULES_HANDOVERS_MAX 64 /* key rotations of one account: bounds the signatures a speaker makes us check */
 
 /* --- transactions (T1, T2, T3) --- */

@@ -105,6 +105,9 @@ static err_t take_workers(struct run *r, const Nacre__ChainProof *proof) {
         TRY(take_item(r, &r->workers[i], &nacre__worker_record__descriptor, proof->workers[i], state_key_hash('w', &id),
                       "worker"));
         r->worker_count = i + 1;
+        if (!bytes_equal(codec_bytes(r->workers[i]->id), BYTES(id.bytes))) {
+            return fault_set(r->fault, E_MALFORMED, "the record of worker %s", r->workers[i]->label);
+        }
         before = key;
     }
     return OK;
@@ -122,7 +125,9 @@ static err_t check_state(struct run *r, const Nacre__ChainProof *proof, uint64_t
     if (err == OK && r->program->cluster != cluster) {
         err = fault_set(r->fault, E_BAD_PROOF, "the program is in cluster %lu", (unsigned long)r->program->cluster);
     }
-    if (err == OK && !r->cluster->policy) err = fault_set(r->fault, E_MALFORMED, "the cluster has no policy");
+    if (err == OK && (!r->cluster->policy || r->cluster->id != cluster)) {
+        err = fault_set(r->fault, E_MALFORMED, "the record of cluster %lu", (unsigned long)cluster);
+    }
     if (err == OK) err = take_workers(r, proof);
     if (err == OK && with_checkpoint) {
         err = take_item(r, &r->checkpoint, &nacre__checkpoint_record__descriptor, proof->checkpoint,
@@ -136,24 +141,14 @@ static err_t check_state(struct run *r, const Nacre__ChainProof *proof, uint64_t
 
 /* --- workers --------------------------------------------------------------------------------------------------------- */
 
-static bool is_member(const struct run *r, struct bytes worker) {
-    for (size_t i = 0; i < r->cluster->n_members; i++) {
-        if (bytes_equal(codec_bytes(r->cluster->members[i]->worker), worker)) return true;
-    }
-    return false;
-}
-
-/* A worker that may count: member, admitted, accepted by the cluster's policy, with a key. */
+/* A worker whose signature counts: member, admitted, accepted by the cluster's policy, with a key. */
 static err_t check_worker(struct run *r, const Nacre__WorkerRecord *worker, uint32_t incarnation) {
-    if (!is_member(r, codec_bytes(worker->id))) {
-        return fault_set(r->fault, E_NOT_PERMITTED, "worker %s is not a member of the cluster", worker->label);
-    }
     if (worker->incarnation != incarnation) {
         return fault_set(r->fault, E_BAD_PROOF, "worker %s signed as incarnation %u, registered is %u", worker->label,
                          incarnation, worker->incarnation);
     }
     if (worker->sign_key.len != KEY_SIZE) return fault_set(r->fault, E_MALFORMED, "worker %s has no key", worker->label);
-    TRY(attest_judge(r->cluster->policy, worker, r->fault));
+    TRY(verify_member(r->cluster, worker, r->fault));
     if (worker->tier == TIER_SIMULATED) r->report->simulated_voters++;
     return OK;
 }
@@ -307,6 +302,11 @@ static err_t check_output(struct run *r, const Nacre__CommandReceipt *receipt) {
     if (leaf->n_code_hashes > 0 && !program_had_code(r, codec_bytes(leaf->code_hashes[0]))) {
         return fault_set(r->fault, E_BAD_PROOF, "the code that ran was never the program's");
     }
+    struct bytes pinned = codec_bytes(r->body->command->code_hash);
+    if (leaf->status < RULES_NEVER_RAN && pinned.size > 0 &&
+        (leaf->n_code_hashes == 0 || !bytes_equal(pinned, codec_bytes(leaf->code_hashes[0])))) {
+        return fault_set(r->fault, E_CODE_MISMATCH, "the command pinned other code than the code that ran");
+    }
     return OK;
 }
 
@@ -375,6 +375,10 @@ static err_t open_query(struct run *r, const Nacre__QueryReceipt *receipt) {
     return OK;
 }
 
+static uint64_t header_time_ms(const struct light_header *h) {
+    return (uint64_t)h->time.seconds * 1000 + (uint64_t)h->time.nanos / 1000000;
+}
+
 /* The header the answer names is a final one: the light block itself, or the last hand-over block before it. */
 static err_t check_answer_header(struct run *r, size_t handovers) {
     const struct light_header *named = NULL;
@@ -384,7 +388,7 @@ static err_t check_answer_header(struct run *r, size_t handovers) {
     if (named) light_header_hash(&hash, named);
     err_t err = OK;
     if (!named || !bytes_equal(BYTES(hash.bytes), codec_bytes(r->answer->header_hash)) ||
-        r->answer->agreed_index > r->cluster->agreed_count) {
+        r->answer->time_ms != header_time_ms(named) || r->answer->agreed_index > r->cluster->agreed_count) {
         err = fault_set(r->fault, E_BAD_PROOF, "the answer's header at height %lu is not the chain's",
                         (unsigned long)r->answer->height);
     }
@@ -443,6 +447,10 @@ static err_t check_reply(struct run *r, const Nacre__QueryReceipt *receipt) {
     }
     if (r->answer->code_hash.len > 0 && !program_had_code(r, codec_bytes(r->answer->code_hash))) {
         return fault_set(r->fault, E_BAD_PROOF, "the code that ran was never the program's");
+    }
+    if (receipt->status < RULES_NEVER_RAN && r->query->code_hash.len > 0 &&
+        !bytes_equal(codec_bytes(r->query->code_hash), codec_bytes(r->answer->code_hash))) {
+        return fault_set(r->fault, E_CODE_MISMATCH, "the query pinned other code than the code that ran");
     }
     return OK;
 }
@@ -538,6 +546,7 @@ err_t verify_receipt(struct verify_report *out, struct bytes receipt_bytes, cons
         codec_free(receipt);
     }
     if (err == OK) write_verdict(out);
+    if (err != OK) verify_report_fini(out);
     run_fini(&r);
     return err;
 }

@@ -61,6 +61,12 @@ static err_t accept_older(const struct light_trust *trust, const struct light_bl
     return light_advance(&past, block, f);
 }
 
+/* Another block at the trusted height is a conflict only if its commit verifies: anybody can make up a header. */
+static err_t name_conflict(const struct light_trust *trust, const struct light_block *block, struct fault *f) {
+    TRY(accept_older(trust, block, f));
+    return fault_set(f, E_CONFLICT, "two different final blocks at height %lu", (unsigned long)trust->height);
+}
+
 /* Decodes a light block and checks it against trust, which moves forward if the block is newer. */
 static err_t accept_block(struct light_trust *trust, struct light_header *header, struct bytes encoded, struct fault *f) {
     struct light_block block = {0};
@@ -73,7 +79,7 @@ static err_t accept_block(struct light_trust *trust, struct light_header *header
     } else if (block.header.height < trust->height) {
         err = accept_older(trust, &block, f);
     } else if (!hash_equal(&hash, &trust->header_hash)) {
-        err = fault_set(f, E_CONFLICT, "two different blocks at height %lu", (unsigned long)trust->height);
+        err = name_conflict(trust, &block, f);
     }
     if (err == OK) *header = block.header;
     light_block_fini(&block);
@@ -99,6 +105,21 @@ err_t verify_state_answer(struct light_trust *trust, struct light_header *header
     return OK;
 }
 
+/* --- members --------------------------------------------------------------------------------------------------------- */
+
+err_t verify_member(const Nacre__ClusterRecord *cluster, const Nacre__WorkerRecord *worker, struct fault *f) {
+    if (!cluster->policy) return fault_set(f, E_MALFORMED, "cluster %lu has no policy", (unsigned long)cluster->id);
+    for (size_t i = 0; i < cluster->n_members; i++) {
+        const Nacre__Member *member = cluster->members[i];
+        if (!bytes_equal(codec_bytes(member->worker), codec_bytes(worker->id))) continue;
+        if (member->incarnation == worker->incarnation) return attest_judge(cluster->policy, worker, f);
+        return fault_set(f, E_NOT_PERMITTED, "worker %s is a member as incarnation %u, registered is %u", worker->label,
+                         member->incarnation, worker->incarnation);
+    }
+    return fault_set(f, E_NOT_PERMITTED, "worker %s is not a member of cluster %lu", worker->label,
+                     (unsigned long)cluster->id);
+}
+
 /* --- input keys ---------------------------------------------------------------------------------------------------- */
 
 static const Nacre__WorkerRecord *find_worker(Nacre__WorkerRecord *const *workers, size_t count, struct bytes id) {
@@ -108,20 +129,13 @@ static const Nacre__WorkerRecord *find_worker(Nacre__WorkerRecord *const *worker
     return NULL;
 }
 
-static bool is_member(const Nacre__ClusterRecord *cluster, struct bytes worker) {
-    for (size_t i = 0; i < cluster->n_members; i++) {
-        if (bytes_equal(codec_bytes(cluster->members[i]->worker), worker)) return true;
-    }
-    return false;
-}
-
 /* One vote counts if a known worker's registered key signed it for exactly this key. */
 static bool key_vote_counts(const struct hash *net, const Nacre__ClusterRecord *cluster, const Nacre__InputKey *key,
                             const struct hash *program, const Nacre__KeyVote *vote, Nacre__WorkerRecord *const *workers,
                             size_t worker_count) {
     const Nacre__WorkerRecord *worker = find_worker(workers, worker_count, codec_bytes(vote->worker));
     if (!worker || worker->sign_key.len != KEY_SIZE || vote->signature.len != SIGNATURE_SIZE) return false;
-    if (worker->incarnation != vote->incarnation || !is_member(cluster, codec_bytes(vote->worker))) return false;
+    if (worker->incarnation != vote->incarnation || verify_member(cluster, worker, NULL) != OK) return false;
     if (vote->cluster != cluster->id || vote->epoch != key->epoch) return false;
     if (!bytes_equal(codec_bytes(vote->public_key), codec_bytes(key->public_key))) return false;
     if (!bytes_equal(codec_bytes(vote->program), BYTES(program->bytes))) return false;
@@ -219,29 +233,27 @@ static err_t check_page(struct light_trust *trust, struct hash *head_after, Nacr
     TRY(verify_state_item(&header, page->record, f));
     err_t err = CODEC_UNPACK(record, nacre__cluster_record, codec_bytes(page->record->value), LIMIT_VALUE);
     if (err != OK) return fault_set(f, err, "the record of cluster %lu", (unsigned long)cluster);
-    err = follow_page(head_after, page, *record, net, head_before, f);
-    if (err != OK) {
-        codec_free(*record);
-        *record = NULL;
-    }
-    return err;
+    return follow_page(head_after, page, *record, net, head_before, f);
 }
 
 err_t verify_log_page(struct light_trust *trust, Nacre__LogPage **out, struct hash *head_after,
                       Nacre__ClusterRecord **record, struct bytes page_bytes, const struct hash *net, uint64_t cluster,
                       uint64_t from, const struct hash *head_before, struct fault *f) {
     Nacre__LogPage *page;
+    Nacre__ClusterRecord *proven = NULL;
     struct light_trust moved = *trust;
     struct hash head;
     err_t err = CODEC_UNPACK(&page, nacre__log_page, page_bytes, LIMIT_HTTP_RESPONSE);
     if (err != OK) return fault_set(f, err, "a log page of %zu bytes", page_bytes.size);
-    err = check_page(&moved, &head, record, page, net, cluster, from, head_before, f);
+    err = check_page(&moved, &head, &proven, page, net, cluster, from, head_before, f);
     if (err != OK) {
+        codec_free(proven);
         codec_free(page);
         return err;
     }
     *trust = moved;
     *head_after = head;
+    *record = proven;
     *out = page;
     return OK;
 }
