@@ -329,9 +329,9 @@ static void *reaper_main(void *ctx) {
         for (struct peer *peer = s->peers; peer != NULL; peer = peer->next) {
             uint64_t deadline = atomic_load(&peer->deadline_ms);
             if (deadline == 0 || deadline > now) continue;
+            (void)atomic_fetch_add(&s->cut_slow, 1); /* first: the peer may look as soon as it is cut */
             (void)shutdown(peer->fd, SHUT_RDWR);
             atomic_store(&peer->deadline_ms, 0);
-            (void)atomic_fetch_add(&s->cut_slow, 1);
         }
         struct timespec next;
         (void)clock_gettime(CLOCK_MONOTONIC, &next);
@@ -357,7 +357,7 @@ static err_t listen_on(struct net_server *s, struct fault *f) {
     }
     err_t err = OK;
     int on = 1;
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t bound_size = sizeof bound;
     s->listen_fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->listen_fd < 0 || setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
