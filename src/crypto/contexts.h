@@ -45,7 +45,8 @@
     X(PROGRAM_LOG, "NacreProgramLogV1", "a program's log, sealed to its owner")              \
     X(CODE_CACHE, "NacreCodeCacheV1", "compiled code on disk")                               \
     X(WORKER, "NacreWorkerV1", "worker id")                                                  \
-    X(ASSIGN, "NacreAssignV1", "order in which workers fill seats")
+    X(ASSIGN, "NacreAssignV1", "order in which workers fill seats")                          \
+    X(LOG_KEY, "NacreLogKeyV1", "an account's key that logs of its programs are sealed to")
 
 enum crypto_context {
 #define X(name, text, what) CTX_##name,
