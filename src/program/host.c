@@ -22,10 +22,6 @@ static const struct host_spec specs[] = {
 #undef HOST
 };
 
-static wasm_trap_t *trap_text(const char *text) {
-    return wasmtime_trap_new(text, strlen(text));
-}
-
 /* Every host call comes through here. The frame is the store's data, the fuel counter is exact at this point. */
 static wasm_trap_t *host_enter(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args, size_t count) {
     const struct host_spec *spec = env;
@@ -40,9 +36,10 @@ static wasm_trap_t *host_enter(void *env, wasmtime_caller_t *caller, wasmtime_va
         result = spec->write && f->read_only ? HOST_DENIED : spec->fn(f, args);
     }
     if (wasmtime_context_set_fuel(context, f->fuel) != NULL) f->failure = E_INTERNAL;
-    if (f->failure != OK) return trap_text("the host failed");
-    if (f->out_of_gas) return wasmtime_trap_new_code(WASMTIME_TRAP_CODE_OUT_OF_FUEL);
-    if (f->trapped) return trap_text(f->trap);
+    /* Why is in the frame. A trap with a code, since Wasmtime gives back any other as an error of its own. */
+    if (f->failure != OK || f->trapped || f->out_of_gas) {
+        return wasmtime_trap_new_code(WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED);
+    }
     if (spec->result == 'i') args[0].i32 = (int32_t)result;
     if (spec->result == 'I') args[0].i64 = result;
     return NULL;

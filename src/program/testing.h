@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "program/program.h"
+#include "program/testing_signals.h"
 
 static uint64_t random_state;
 
@@ -156,6 +157,7 @@ static inline void world_open(struct world *w) {
     struct buf wasm;
     struct fault f = {0};
     memset(w, 0, sizeof *w);
+    signals_restore();
     assert_int_equal(crypto_init(), OK);
     assert_int_equal(program_engine_new(&w->engine, &(struct program_config){0}), OK);
     read_guest(&wasm, "probe");
@@ -188,6 +190,14 @@ static inline void world_close(struct world *w) {
     program_module_free(w->probe);
     program_engine_free(w->engine);
 }
+
+/* A test that finds the world open: in the test itself, because of the signals. */
+#define WORLD_TEST(name)                   \
+    static void run_##name(void **state) { \
+        world_open(&world);                \
+        name(state);                       \
+        world_close(&world);               \
+    }
 
 #define PLENTY 1000000000u
 

@@ -225,10 +225,18 @@ static bool crypto_op(struct nacre_parse *p) {
 
 static volatile uint32_t sink;
 
+/* On the native stack alone, and with a variable on the stack that C keeps in memory. */
 __attribute__((noinline)) static uint32_t recurse(uint32_t n) {
+    if (sink == UINT32_MAX) return 0; /* never */
+    uint32_t r = recurse(n + 1);
+    __asm__ volatile("" : "+r"(r));
+    return r + n;
+}
+
+__attribute__((noinline)) static uint32_t recurse_in_c(uint32_t n) {
     volatile uint32_t here = n;
     if (sink == UINT32_MAX) return 0; /* never */
-    return recurse(n + 1) + here;
+    return recurse_in_c(n + 1) + here;
 }
 
 /* Every pointer of every host call, outside the memory one after the other. */
@@ -285,6 +293,8 @@ static bool misdeed(struct nacre_parse *p) {
         for (;;) sink++;
     } else if (nacre_parse_is(p, "recurse")) {
         sink = recurse(0);
+    } else if (nacre_parse_is(p, "recurse_in_c")) {
+        sink = recurse_in_c(0);
     } else if (nacre_parse_is(p, "grow")) {
         put_result((int32_t)__builtin_wasm_memory_grow(0, (size_t)number(p)));
     } else if (nacre_parse_is(p, "unreachable")) {
@@ -293,6 +303,11 @@ static bool misdeed(struct nacre_parse *p) {
         sink = (uint32_t)number(p) / sink;
     } else if (nacre_parse_is(p, "load")) { /* outside the memory */
         sink = *(volatile uint32_t *)(uintptr_t)number(p);
+    } else if (nacre_parse_is(p, "peek")) { /* in memory it has grown into */
+        put_result(*(volatile uint32_t *)(uintptr_t)number(p));
+    } else if (nacre_parse_is(p, "poke")) {
+        volatile uint32_t *at = (volatile uint32_t *)(uintptr_t)number(p);
+        *at = (uint32_t)number(p);
     } else if (nacre_parse_is(p, "oob")) {
         out_of_bounds(number(p), (void *)(uintptr_t)0xfffffff8u);
     } else if (nacre_parse_is(p, "oob_edge")) { /* the last byte lies one beyond */
