@@ -5,6 +5,17 @@
 #include "base/log.h"
 #include "keyd.h"
 
+/* The proofs a request is judged by. Fetched without the lock: a node that hangs must not stop the light view. */
+static err_t fetch_state(struct service *s, struct buf *state, const struct state_key *keys, size_t count,
+                         struct fault *f) {
+    struct net_client *client;
+    err_t err = net_client_new(&client); /* belongs to one thread, so each request has its own */
+    if (err != OK) return fault_set(f, err, "a connection to the node");
+    err = node_state(s, client, state, keys, count, f);
+    net_client_free(client);
+    return err;
+}
+
 static err_t answer_release(struct service *s, struct buf *answer, struct bytes request, struct fault *f) {
     struct state_key keys[8];
     size_t count = 0;
@@ -14,11 +25,14 @@ static err_t answer_release(struct service *s, struct buf *answer, struct bytes 
     crypto_random(&fresh, sizeof fresh);
     (void)pthread_mutex_lock(&s->lock);
     err_t err = keyd_needs(s->keyd, keys, &count, request, f);
-    if (err == OK) err = node_state(s, s->answer_client, &state, keys, count, f);
+    (void)pthread_mutex_unlock(&s->lock);
+    if (err == OK) err = fetch_state(s, &state, keys, count, f);
+    (void)pthread_mutex_lock(&s->lock);
     if (err == OK) err = keyd_answer(s->keyd, answer, request, buf_bytes(&state), clock_now_ms(), &fresh, f);
     if (err == OK) s->answers++;
     if (err != OK) s->refusals++;
     (void)pthread_mutex_unlock(&s->lock);
+    if (err == E_CONFLICT) atomic_store(&s->save_wanted, true);
     secret_clear(&fresh);
     buf_fini(&state);
     return err;
@@ -55,7 +69,7 @@ void api_handle(void *ctx, const struct net_request *request, struct net_respons
     err_t err = OK;
     if (request->method == NET_POST && strcmp(request->path, "/v1/release") == 0) {
         err = answer_release(s, &response->body, request->body, &f);
-        if (err != OK) log_warn("release refused", "code=%s", err_name(err));
+        if (err != OK) log_warn("release refused", "code=%s reason=\"%s\"", err_name(err), f.detail);
     } else if (request->method == NET_GET && strcmp(request->path, "/v1/status") == 0) {
         response->content_type = "application/json";
         write_status(s, &response->body);

@@ -8,7 +8,7 @@
 #include "verify/verify.h"
 
 #define CALL_TIMEOUT_MS 40000
-#define WAIT_MS 20000
+#define WAIT_MS 2000 /* of a long poll: a signal to stop waits for it */
 #define RETRY_MS 300
 #define SAVE_EVERY_BLOCKS 256 /* the sealed light view may be this far behind after a crash: it only ever moves forward */
 #define REGISTER_FEE 1000000
@@ -202,13 +202,17 @@ static err_t register_service(struct service *s, struct net_client *client, stru
 
 /* --- following --------------------------------------------------------------------------------------------------------- */
 
-static err_t follow_once(struct service *s, struct net_client *client, struct fault *f) {
-    char path[96];
-    struct buf block;
+static uint64_t known_height(struct service *s) {
     (void)pthread_mutex_lock(&s->lock);
     uint64_t height = keyd_height(s->keyd);
     (void)pthread_mutex_unlock(&s->lock);
-    (void)snprintf(path, sizeof path, "/v1/light?above=%lu&wait_ms=%d", (unsigned long)height, WAIT_MS);
+    return height;
+}
+
+static err_t follow_once(struct service *s, struct net_client *client, struct fault *f) {
+    char path[96];
+    struct buf block;
+    (void)snprintf(path, sizeof path, "/v1/light?above=%lu&wait_ms=%d", (unsigned long)known_height(s), WAIT_MS);
     buf_init(&block, LIMIT_HTTP_RESPONSE);
     err_t err = node_call(s, client, &block, NET_GET, path, BYTES_NONE, f);
     if (err == OK) {
@@ -220,9 +224,25 @@ static err_t follow_once(struct service *s, struct net_client *client, struct fa
     return err;
 }
 
+/* Seals the share again when the view has moved far enough or must be remembered. */
+static void save_if_due(struct service *s, uint64_t *saved) {
+    struct fault f = {0};
+    char text[FAULT_DETAIL_MAX + 256];
+    uint64_t height = known_height(s);
+    bool wanted = atomic_exchange(&s->save_wanted, false);
+    if (!wanted && height < *saved + SAVE_EVERY_BLOCKS) return;
+    if (share_save(s, &f) == OK) {
+        *saved = height;
+        return;
+    }
+    if (wanted) atomic_store(&s->save_wanted, true);
+    fault_format(&f, text, sizeof text);
+    log_error("the share could not be sealed again", "reason=\"%s\"", text);
+}
+
 err_t follow_chain(struct service *s, struct fault *f) {
     struct net_client *client;
-    uint64_t saved = keyd_height(s->keyd);
+    uint64_t saved = known_height(s);
     char text[FAULT_DETAIL_MAX + 256];
     TRY(net_client_new(&client));
     err_t err = register_service(s, client, f);
@@ -231,10 +251,10 @@ err_t follow_chain(struct service *s, struct fault *f) {
         if (step == E_CONFLICT) {
             fault_format(f, text, sizeof text);
             log_error("the chain contradicts itself", "reason=\"%s\"", text);
+            atomic_store(&s->save_wanted, true);
         }
+        save_if_due(s, &saved);
         if (step != OK) pause_ms(RETRY_MS);
-        uint64_t height = keyd_height(s->keyd);
-        if (height >= saved + SAVE_EVERY_BLOCKS && share_save(s, f) == OK) saved = height;
     }
     net_client_free(client);
     return err;

@@ -27,10 +27,10 @@ struct service {
 
     pthread_mutex_t lock; /* guards keyd and what follows */
     struct keyd *keyd;
-    struct net_client *answer_client; /* fetches proofs for answers */
     uint64_t answers, refusals;
 
     atomic_bool stopping;
+    atomic_bool save_wanted; /* the chain contradicted itself: to be remembered at once */
     atomic_uint incarnation; /* registered; 0: not yet */
 };
 

@@ -123,7 +123,6 @@ static err_t run(struct service *s, int argc, char **argv, struct fault *f) {
     TRY(tee_open_sim(&s->tee, s->options.tee_sim, f));
     log_warn("SIMULATED: no hardware protects this share", "%s", "");
     TRY(share_open(s, f));
-    TRY(net_client_new(&s->answer_client));
     TRY(start_server(s, f));
     TRY(follow_chain(s, f));
     return share_save(s, f);
@@ -143,7 +142,6 @@ int main(int argc, char **argv) {
 
     err_t err = run(s, argc, argv, &f);
     net_server_stop(s->server);
-    net_client_free(s->answer_client);
     keyd_free(s->keyd);
     tee_close(s->tee);
     genesis_free(&s->genesis);
