@@ -135,7 +135,7 @@ err_t tree_prove(struct tree_proof *out, const struct hash *leaf_hashes, size_t 
     return OK;
 }
 
-err_t tree_verify(const struct hash *root, const struct hash *leaf_hash, const struct tree_proof *proof) {
+err_t tree_path_root(struct hash *root, const struct hash *leaf_hash, const struct tree_proof *proof) {
     if (proof->aunt_count > TREE_AUNTS_MAX || proof->index >= proof->total) return E_BAD_PROOF;
     struct walk w;
     walk_down(&w, proof->index, proof->total);
@@ -148,7 +148,14 @@ err_t tree_verify(const struct hash *root, const struct hash *leaf_hash, const s
             tree_inner_hash(&node, &node, &proof->aunts[i]);
         }
     }
-    return hash_equal(&node, root) ? OK : E_BAD_PROOF;
+    *root = node;
+    return OK;
+}
+
+err_t tree_verify(const struct hash *root, const struct hash *leaf_hash, const struct tree_proof *proof) {
+    struct hash led_to;
+    TRY(tree_path_root(&led_to, leaf_hash, proof));
+    return hash_equal(&led_to, root) ? OK : E_BAD_PROOF;
 }
 
 /* --- Log -------------------------------------------------------------------------------------------------------- */

@@ -225,6 +225,8 @@ static void proofs_bind(void **state) {
             struct tree_proof proof;
             assert_int_equal(tree_prove(&proof, leaves, count, i), OK);
             assert_int_equal(tree_verify(&root, &leaves[i], &proof), OK);
+            assert_int_equal(tree_path_root(&other, &leaves[i], &proof), OK);
+            assert_true(hash_equal(&other, &root));
             for (size_t k = 0; k < SIZES; k++) {
                 if (k != i) assert_int_equal(tree_verify(&root, &leaves[k], &proof), E_BAD_PROOF);
             }
