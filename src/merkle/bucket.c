@@ -2,28 +2,38 @@
 
 #include <assert.h>
 
-#include "merkle/alloc.h"
-
-_Static_assert(sizeof(struct bucket) == 56, "slots stay aligned");
 _Static_assert(MAP_BUCKET <= 31, "one stale bit per slot and one for the bucket");
-_Static_assert(MAP_BUCKET * (LIMIT_MAP_KEY + BUCKET_INLINE_MAX) <= UINT16_MAX, "offsets fit");
+_Static_assert(sizeof(struct bucket) % 16 == 0, "slots do not straddle lines");
 
-struct large *bucket_large(const struct bucket *b, size_t i) {
-    if (b->slots[i].value_code != BUCKET_LARGE) return NULL;
-    struct large *value;
-    memcpy(&value, bucket_stored(b, i), sizeof value);
-    return value;
+/* --- Entries --------------------------------------------------------------------------------------------------- */
+
+size_t entry_size(size_t key_size, size_t value_size) {
+    return sizeof(struct entry) + key_size + value_size + (value_size >= ENTRY_HASH_MIN ? HASH_SIZE : 0);
 }
 
-struct bytes bucket_value(const struct bucket *b, size_t i) {
-    const struct large *value = bucket_large(b, i);
-    if (value) return bytes_of(value->bytes, value->size);
-    return bytes_of(bucket_stored(b, i), b->slots[i].value_code);
+struct entry *entry_new(struct cow *c, struct bytes key, struct bytes value) {
+    struct entry *e = cow_alloc(c, entry_size(key.size, value.size));
+    if (!e) return NULL;
+    *e = (struct entry){.owner = c->owner, .value_size = (uint32_t)value.size, .key_size = (uint16_t)key.size};
+    memcpy(e->data, key.data, key.size);
+    if (value.size) memcpy(e->data + key.size, value.data, value.size);
+    return e;
 }
+
+static void entry_value_hash(struct hash *out, struct entry *e, bool stale) {
+    uint8_t *kept = e->value_size >= ENTRY_HASH_MIN ? e->data + e->key_size + e->value_size : NULL;
+    if (kept && !stale) {
+        memcpy(out->bytes, kept, HASH_SIZE);
+        return;
+    }
+    sha256(out, entry_value(e));
+    if (kept) memcpy(kept, out->bytes, HASH_SIZE);
+}
+
+/* --- Buckets ----------------------------------------------------------------------------------------------------- */
 
 void bucket_prefetch(const struct bucket *b) {
-    /* Header and slots; entries follow when the slot is known. */
-    for (size_t i = 0; i < sizeof *b + MAP_BUCKET * sizeof b->slots[0]; i += 64) {
+    for (size_t i = 0; i < bucket_size(0) + MAP_BUCKET * sizeof b->slots[0]; i += 64) {
         __builtin_prefetch((const uint8_t *)b + i);
     }
 }
@@ -32,23 +42,16 @@ int bucket_find(const struct bucket *b, const struct hash *key_hash, struct byte
     if (!b) return -1;
     uint64_t tag = get_be64(key_hash->bytes);
     for (int i = 0; i < b->count; i++) {
-        if (b->slots[i].tag == tag && bytes_equal(bucket_key(b, (size_t)i), key)) return i;
+        if (b->slots[i].tag == tag && bytes_equal(entry_key(b->slots[i].entry), key)) return i;
     }
     return -1;
-}
-
-static size_t stored_size(uint16_t value_code) {
-    return value_code == BUCKET_LARGE ? sizeof(struct large *) : value_code;
 }
 
 void bucket_unpack(struct bucket_items *out, const struct bucket *b) {
     if (!b) return;
     for (size_t i = 0; i < b->count; i++) {
         struct bucket_item *item = &out->items[out->count++];
-        item->tag = b->slots[i].tag;
-        item->key = bucket_key(b, i);
-        item->value = bucket_stored(b, i);
-        item->value_code = b->slots[i].value_code;
+        item->slot = b->slots[i];
         item->stale = b->stale >> i & 1;
         item->digest = bucket_digests(b)[i];
     }
@@ -57,10 +60,10 @@ void bucket_unpack(struct bucket_items *out, const struct bucket *b) {
 size_t bucket_items_place(const struct bucket_items *x, const struct hash *key_hash) {
     uint64_t tag = get_be64(key_hash->bytes);
     size_t i = 0;
-    for (; i < x->count && x->items[i].tag <= tag; i++) {
-        if (x->items[i].tag < tag) continue;
+    for (; i < x->count && x->items[i].slot.tag <= tag; i++) {
+        if (x->items[i].slot.tag < tag) continue;
         struct hash whole;
-        TRIE_KEY_HASH(&whole, x->items[i].key);
+        TRIE_KEY_HASH(&whole, entry_key(x->items[i].slot.entry));
         if (memcmp(whole.bytes, key_hash->bytes, HASH_SIZE) > 0) break;
     }
     return i;
@@ -78,45 +81,36 @@ void bucket_items_remove(struct bucket_items *x, size_t index) {
 }
 
 bool bucket_item_bit(const struct bucket_item *item, size_t depth) {
-    if (depth < 64) return item->tag >> (63 - depth) & 1;
+    if (depth < 64) return item->slot.tag >> (63 - depth) & 1;
     struct hash whole;
-    TRIE_KEY_HASH(&whole, item->key);
+    TRIE_KEY_HASH(&whole, entry_key(item->slot.entry));
     return whole.bytes[depth / 8] >> (7 - depth % 8) & 1;
 }
 
-struct bucket *bucket_pack(const struct cow *c, size_t depth, const struct bucket_item *items, size_t count) {
+struct bucket *bucket_pack(struct cow *c, size_t depth, const struct bucket_item *items, size_t count) {
     assert(count >= 1 && count <= MAP_BUCKET);
-    size_t data = 0;
-    for (size_t i = 0; i < count; i++) data += items[i].key.size + stored_size(items[i].value_code);
-    size_t size = sizeof(struct bucket) + count * (sizeof(struct bucket_slot) + sizeof(struct hash)) + data;
-    struct bucket *b = MERKLE_ALLOC(size);
+    struct bucket *b = cow_alloc(c, bucket_size(count));
     if (!b) return NULL;
-    *b = (struct bucket){.owner = c->owner, .stale = BUCKET_STALE, .size = (uint32_t)size, .depth = (uint16_t)depth,
-                         .count = (uint8_t)count};
+    *b = (struct bucket){.owner = c->owner, .stale = BUCKET_STALE, .depth = (uint16_t)depth, .count = (uint16_t)count};
     struct hash *digests = bucket_digests(b);
-    uint8_t *at = bucket_data(b);
     for (size_t i = 0; i < count; i++) {
-        const struct bucket_item *item = &items[i];
-        b->slots[i] = (struct bucket_slot){item->tag, (uint16_t)(at - bucket_data(b)), (uint16_t)item->key.size,
-                                           item->value_code, 0};
-        digests[i] = item->digest;
-        if (item->stale) b->stale |= 1u << i;
-        memcpy(at, item->key.data, item->key.size);
-        at += item->key.size;
-        size_t stored = stored_size(item->value_code);
-        if (stored) memcpy(at, item->value, stored);
-        at += stored;
+        b->slots[i] = items[i].slot;
+        digests[i] = items[i].digest;
+        if (items[i].stale) b->stale |= 1u << i;
     }
     return b;
 }
 
-struct bucket *bucket_clone(const struct cow *c, const struct bucket *b) {
-    struct bucket *copy = MERKLE_ALLOC(b->size);
+struct bucket *bucket_clone(struct cow *c, const struct bucket *b) {
+    size_t size = bucket_size(b->count);
+    struct bucket *copy = cow_alloc(c, size);
     if (!copy) return NULL;
-    memcpy(copy, b, b->size);
+    memcpy(copy, b, size);
     copy->owner = c->owner;
     return copy;
 }
+
+/* --- Hashes ------------------------------------------------------------------------------------------------------ */
 
 void bucket_hash(struct hash *out, const struct hash *digests, size_t count) {
     uint8_t image[1 + MAP_BUCKET * HASH_SIZE];
@@ -142,11 +136,8 @@ void bucket_refresh(struct bucket *b) {
     struct hash *digests = bucket_digests(b);
     for (size_t i = 0; i < b->count; i++) {
         if (!(b->stale >> i & 1)) continue;
-        struct hash value_hash;
-        sha256(&value_hash, bucket_value(b, i));
-        struct large *value = bucket_large(b, i);
-        if (value) value->hash = value_hash;
-        struct hash key_hash = digests[i];
+        struct hash value_hash, key_hash = digests[i];
+        entry_value_hash(&value_hash, b->slots[i].entry, true);
         bucket_entry_digest(&digests[i], &key_hash, &value_hash);
     }
     bucket_hash(&b->hash, digests, b->count);
@@ -154,16 +145,12 @@ void bucket_refresh(struct bucket *b) {
 }
 
 void bucket_put_pairs(struct buf *out, const struct bucket *b) {
+    for (size_t i = 0; i < b->count; i++) __builtin_prefetch(b->slots[i].entry);
     for (size_t i = 0; i < b->count; i++) {
         struct hash hash;
-        TRIE_KEY_HASH(&hash, bucket_key(b, i));
+        TRIE_KEY_HASH(&hash, entry_key(b->slots[i].entry));
         buf_put(out, hash.bytes, HASH_SIZE);
-        const struct large *value = bucket_large(b, i);
-        if (value) {
-            hash = value->hash;
-        } else {
-            sha256(&hash, bucket_value(b, i));
-        }
+        entry_value_hash(&hash, b->slots[i].entry, false);
         buf_put(out, hash.bytes, HASH_SIZE);
     }
 }

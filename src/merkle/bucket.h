@@ -1,6 +1,5 @@
-/* A bucket of the trie: up to MAP_BUCKET entries in order of H(key), keys and small values inside, in one allocation.
- *
- *   header | slots | digests | for each entry: key, then the value or a pointer to it
+/* Entries and buckets of the trie. An entry is a key with its value, in one allocation; a bucket refers to up to MAP_BUCKET
+ * entries in order of H(key) and holds their digests: header | slots | digests.
  *
  * Digests are computed when the root is asked for: until then a changed slot is stale and its digest holds H(key). Slots
  * hold the first 64 bits of H(key); where those tie, the whole hash is computed from the key. */
@@ -16,48 +15,39 @@
 #define TRIE_KEY_HASH sha256
 #endif
 
-/* Larger values stand alone: a copy of a bucket should stay within a few hundred nanoseconds. */
-#define BUCKET_INLINE_MAX 160
-#define BUCKET_LARGE UINT16_MAX /* value code of a pointer to a struct large */
 #define BUCKET_STALE (1u << 31) /* the bucket's own hash is to be computed */
+#define ENTRY_HASH_MIN 512      /* larger values keep their hash, so that proofs of their neighbours stay cheap */
 
-struct large {
+struct entry {
     uint64_t owner; /* cow.h */
-    uint32_t size;
-    struct hash hash; /* of the bytes; meaningful once the slot is not stale */
-    uint8_t bytes[];
+    uint32_t value_size;
+    uint16_t key_size;
+    uint16_t unused;
+    uint8_t data[]; /* key, value, and after a large value its hash, meaningful once the slot is not stale */
 };
 
 struct bucket_slot {
     uint64_t tag; /* H(key), first 8 bytes as a big-endian number */
-    uint16_t offset;
-    uint16_t key_size;
-    uint16_t value_code; /* size of an inline value, or BUCKET_LARGE */
-    uint16_t unused;
+    struct entry *entry;
 };
 
 struct bucket {
     uint64_t owner; /* cow.h */
     uint32_t stale; /* bit i: slot i; BUCKET_STALE whenever anything is to be computed */
-    uint32_t size;  /* of the allocation */
     uint16_t depth; /* bits of H(key) that all entries share, by the trie's rule */
-    uint8_t count;
-    uint8_t unused[5];
+    uint16_t count;
     struct hash hash;
     struct bucket_slot slots[];
 };
 
-/* An entry outside a bucket; views. */
+/* A slot outside a bucket. */
 struct bucket_item {
-    uint64_t tag;
-    struct bytes key;
-    const uint8_t *value; /* inline bytes, or where the pointer to the struct large stands */
-    uint16_t value_code;
+    struct bucket_slot slot;
     bool stale;
     struct hash digest;
 };
 
-/* Entries of two buckets at most, when they are united. */
+/* Of two buckets at most, when they are united. */
 struct bucket_items {
     size_t count;
     struct bucket_item items[2 * MAP_BUCKET];
@@ -66,25 +56,25 @@ struct bucket_items {
 static inline struct hash *bucket_digests(const struct bucket *b) {
     return (struct hash *)(uintptr_t)(b->slots + b->count);
 }
-static inline uint8_t *bucket_data(const struct bucket *b) {
-    return (uint8_t *)(bucket_digests(b) + b->count);
+static inline size_t bucket_size(size_t count) {
+    return sizeof(struct bucket) + count * (sizeof(struct bucket_slot) + sizeof(struct hash));
 }
-static inline struct bytes bucket_key(const struct bucket *b, size_t i) {
-    return bytes_of(bucket_data(b) + b->slots[i].offset, b->slots[i].key_size);
+static inline struct bytes entry_key(const struct entry *e) {
+    return bytes_of(e->data, e->key_size);
 }
-/* The value as stored: the bytes, or the pointer. */
-static inline uint8_t *bucket_stored(const struct bucket *b, size_t i) {
-    return bucket_data(b) + b->slots[i].offset + b->slots[i].key_size;
+static inline struct bytes entry_value(const struct entry *e) {
+    return bytes_of(e->data + e->key_size, e->value_size);
 }
-/* NULL if the value is inline. */
-struct large *bucket_large(const struct bucket *b, size_t i);
-struct bytes bucket_value(const struct bucket *b, size_t i);
+/* Bytes of the allocation. */
+size_t entry_size(size_t key_size, size_t value_size);
+/* NULL for lack of memory. */
+struct entry *entry_new(struct cow *c, struct bytes key, struct bytes value);
 
 void bucket_prefetch(const struct bucket *b);
 /* The index of key, or -1. b may be NULL. */
 int bucket_find(const struct bucket *b, const struct hash *key_hash, struct bytes key);
 
-/* Appends the entries to out as views. b may be NULL. */
+/* Appends the slots to out. b may be NULL. */
 void bucket_unpack(struct bucket_items *out, const struct bucket *b);
 /* Where an entry with this hash belongs. */
 size_t bucket_items_place(const struct bucket_items *x, const struct hash *key_hash);
@@ -94,8 +84,8 @@ void bucket_items_remove(struct bucket_items *x, size_t index);
 bool bucket_item_bit(const struct bucket_item *item, size_t depth);
 
 /* A new bucket of items [0, count), or NULL for lack of memory. */
-struct bucket *bucket_pack(const struct cow *c, size_t depth, const struct bucket_item *items, size_t count);
-struct bucket *bucket_clone(const struct cow *c, const struct bucket *b);
+struct bucket *bucket_pack(struct cow *c, size_t depth, const struct bucket_item *items, size_t count);
+struct bucket *bucket_clone(struct cow *c, const struct bucket *b);
 
 /* Brings digests and the bucket's hash up to date. */
 void bucket_refresh(struct bucket *b);

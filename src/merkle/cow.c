@@ -1,7 +1,6 @@
 #include "merkle/cow.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "merkle/alloc.h"
@@ -9,6 +8,7 @@
 struct cow_dead {
     void *object;
     uint64_t owner;
+    size_t size;
 };
 
 struct cow_chunk {
@@ -18,7 +18,7 @@ struct cow_chunk {
 };
 
 struct family {
-    pthread_mutex_t lock;
+    struct pool pool; /* its lock is the family's */
     uint64_t last_number;
 };
 
@@ -42,7 +42,7 @@ err_t cow_open(struct cow *out) {
     struct family *family = MERKLE_ALLOC(sizeof *family);
     if (!family) return E_NO_MEMORY;
     struct version *v = version_new(family);
-    if (!v || pthread_mutex_init(&family->lock, NULL) != 0) {
+    if (!v || pool_init(&family->pool) != OK) {
         MERKLE_FREE(v);
         MERKLE_FREE(family);
         return E_NO_MEMORY;
@@ -50,6 +50,7 @@ err_t cow_open(struct cow *out) {
     family->last_number = 1;
     v->number = 1;
     *out = (struct cow){.version = v, .owner = 1};
+    pool_cache_open(&out->cache, &family->pool);
     return OK;
 }
 
@@ -58,11 +59,11 @@ void cow_refresh(struct cow *c) {
 }
 
 /* Frees what is owned above floor, keeps the others. Returns NULL if nothing is left in the chunk. */
-static struct cow_chunk *chunk_filter(struct cow_chunk *chunk, uint64_t floor) {
+static struct cow_chunk *chunk_filter(struct family *family, struct cow_chunk *chunk, uint64_t floor) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < chunk->count; i++) {
         if (chunk->dead[i].owner > floor) {
-            MERKLE_FREE(chunk->dead[i].object);
+            pool_free_locked(&family->pool, chunk->dead[i].object, chunk->dead[i].size);
         } else {
             chunk->dead[kept++] = chunk->dead[i];
         }
@@ -77,7 +78,8 @@ static struct cow_chunk *chunk_filter(struct cow_chunk *chunk, uint64_t floor) {
 static void pending_flush(struct cow *c) {
     if (!c->pending) return;
     struct version *v = c->version;
-    struct cow_chunk *chunk = chunk_filter(c->pending, atomic_load_explicit(&v->floor, memory_order_relaxed));
+    uint64_t floor = atomic_load_explicit(&v->floor, memory_order_relaxed);
+    struct cow_chunk *chunk = chunk_filter(v->family, c->pending, floor);
     c->pending = NULL;
     if (!chunk) return;
     chunk->next = v->dead;
@@ -92,21 +94,21 @@ err_t cow_reserve(struct cow *c, uint32_t count) {
     fresh->next = NULL;
     fresh->count = 0;
     if (c->pending) {
-        pthread_mutex_lock(&c->version->family->lock);
+        pthread_mutex_lock(&c->cache.pool->lock);
         pending_flush(c);
-        pthread_mutex_unlock(&c->version->family->lock);
+        pthread_mutex_unlock(&c->cache.pool->lock);
     }
     c->pending = fresh;
     return OK;
 }
 
-void cow_retire(struct cow *c, void *object, uint64_t owner) {
+void cow_retire(struct cow *c, void *object, uint64_t owner, size_t size) {
     if (cow_owns(c, owner)) {
-        MERKLE_FREE(object);
+        cow_free(c, object, size);
         return;
     }
     assert(c->pending && c->pending->count < COW_PENDING);
-    c->pending->dead[c->pending->count++] = (struct cow_dead){object, owner};
+    c->pending->dead[c->pending->count++] = (struct cow_dead){object, owner, size};
 }
 
 err_t cow_fork(struct cow *out, struct cow *c) {
@@ -119,7 +121,7 @@ err_t cow_fork(struct cow *out, struct cow *c) {
         MERKLE_FREE(other);
         return E_NO_MEMORY;
     }
-    pthread_mutex_lock(&family->lock);
+    pthread_mutex_lock(&family->pool.lock);
     pending_flush(c);
     mine->number = ++family->last_number;
     other->number = ++family->last_number;
@@ -128,9 +130,12 @@ err_t cow_fork(struct cow *out, struct cow *c) {
     atomic_store_explicit(&other->floor, frozen->number, memory_order_relaxed);
     frozen->children[0] = mine;
     frozen->children[1] = other;
-    pthread_mutex_unlock(&family->lock);
-    *c = (struct cow){.version = mine, .owner = mine->number, .floor = frozen->number};
+    pthread_mutex_unlock(&family->pool.lock);
+    c->version = mine;
+    c->owner = mine->number;
+    c->floor = frozen->number;
     *out = (struct cow){.version = other, .owner = other->number, .floor = frozen->number};
+    pool_cache_open(&out->cache, &family->pool);
     return OK;
 }
 
@@ -140,7 +145,7 @@ static void version_merge(struct version *p, struct version *v) {
     struct cow_chunk *kept = p->dead;
     for (struct cow_chunk *chunk = v->dead, *next; chunk; chunk = next) {
         next = chunk->next;
-        chunk = chunk_filter(chunk, floor);
+        chunk = chunk_filter(v->family, chunk, floor);
         if (!chunk) continue;
         chunk->next = kept;
         kept = chunk;
@@ -154,9 +159,10 @@ static void version_merge(struct version *p, struct version *v) {
 }
 
 void cow_close(struct cow *c) {
-    pthread_mutex_lock(&c->version->family->lock);
+    pthread_mutex_lock(&c->cache.pool->lock);
     cow_refresh(c);
-    if (c->pending) pending_flush(c);
+    pending_flush(c);
+    pool_cache_close_locked(&c->cache);
 }
 
 void cow_closed(struct cow *c) {
@@ -168,9 +174,9 @@ void cow_closed(struct cow *c) {
     }
     if (p) version_merge(p, p->children[p->children[0] == v]);
     MERKLE_FREE(v);
-    pthread_mutex_unlock(&family->lock);
+    pthread_mutex_unlock(&family->pool.lock);
     if (!p) {
-        pthread_mutex_destroy(&family->lock);
+        pool_fini(&family->pool);
         MERKLE_FREE(family);
     }
     *c = (struct cow){0};

@@ -23,9 +23,9 @@
 
 #include <stdint.h>
 
-#include "base/err.h"
+#include "merkle/pool.h"
 
-#define COW_PENDING 509 /* retirements a handle gathers before it takes the lock: a chunk is 8 KiB */
+#define COW_PENDING 340 /* retirements a handle gathers before it takes the lock: a chunk is 8 KiB */
 
 struct version;
 struct cow_chunk;
@@ -33,6 +33,7 @@ struct cow_chunk;
 struct cow {
     struct version *version;
     struct cow_chunk *pending;
+    struct pool_cache cache;
     uint64_t owner; /* of objects made now */
     uint64_t floor; /* objects with a larger owner are this handle's alone */
 };
@@ -51,13 +52,24 @@ static inline bool cow_owns(const struct cow *c, uint64_t owner) {
     return owner > c->floor;
 }
 
-/* The handle no longer refers to object (one allocation): frees it now or when the last handle that can reach it goes.
- * Room must have been reserved. */
-void cow_retire(struct cow *c, void *object, uint64_t owner);
+/* Memory for an object of the family, whose owner field the caller sets to c->owner. NULL if there is none. */
+static inline void *cow_alloc(struct cow *c, size_t size) {
+    return pool_alloc(&c->cache, size);
+}
+/* Frees what cow_alloc gave and no other handle has seen. */
+static inline void cow_free(struct cow *c, void *object, size_t size) {
+    pool_free(&c->cache, object, size);
+}
+/* The handle no longer refers to object: frees it now or when the last handle that can reach it goes. Room must have been
+ * reserved. */
+void cow_retire(struct cow *c, void *object, uint64_t owner, size_t size);
 
-/* Closing a handle: cow_close locks the family and sets the final floor; the caller frees every object it can reach that
- * cow_owns; cow_closed unlocks. */
+/* Closing a handle: cow_close locks the family and sets the final floor; the caller gives every object it can reach and
+ * cow_owns to cow_close_free; cow_closed unlocks. */
 void cow_close(struct cow *c);
+static inline void cow_close_free(struct cow *c, void *object, size_t size) {
+    pool_free_locked(c->cache.pool, object, size);
+}
 void cow_closed(struct cow *c);
 
 #endif

@@ -2,8 +2,6 @@
 
 #include <assert.h>
 
-#include "merkle/alloc.h"
-
 /* From the root to a leaf: page[i+1] is child index[i] of page[i]. */
 struct trail {
     struct page *page[KEYSET_HEIGHT];
@@ -11,8 +9,8 @@ struct trail {
     size_t depth;
 };
 
-static struct page *page_new(const struct cow *c) {
-    struct page *p = MERKLE_ALLOC(sizeof *p);
+static struct page *page_new(struct cow *c) {
+    struct page *p = cow_alloc(c, sizeof *p);
     if (p) p->owner = c->owner;
     return p;
 }
@@ -33,7 +31,7 @@ static err_t trail_own(struct trail *t, struct keyset *s, struct cow *c, struct 
             } else {
                 s->root = copy;
             }
-            cow_retire(c, p, p->owner);
+            cow_retire(c, p, p->owner, sizeof *p);
             p = copy;
         }
         t->page[t->depth] = p;
@@ -52,15 +50,15 @@ struct spare {
     size_t count;
 };
 
-static void spare_free(struct spare *spare) {
-    while (spare->count) MERKLE_FREE(spare->page[--spare->count]);
+static void spare_free(struct spare *spare, struct cow *c) {
+    while (spare->count) cow_free(c, spare->page[--spare->count], sizeof(struct page));
 }
 
-static err_t spare_fill(struct spare *spare, const struct cow *c, size_t count) {
+static err_t spare_fill(struct spare *spare, struct cow *c, size_t count) {
     for (spare->count = 0; spare->count < count; spare->count++) {
         spare->page[spare->count] = page_new(c);
         if (!spare->page[spare->count]) {
-            spare_free(spare);
+            spare_free(spare, c);
             return E_NO_MEMORY;
         }
     }
@@ -76,7 +74,7 @@ static bool trail_is_last(const struct trail *t) {
 
 /* Puts key at the trail's end where the leaf has no room as it lies: builds pages anew, splits those that are full, from
  * the leaf upwards. */
-static err_t trail_insert(struct keyset *s, const struct cow *c, const struct trail *t, struct bytes key) {
+static err_t trail_insert(struct keyset *s, struct cow *c, const struct trail *t, struct bytes key) {
     struct spare spare;
     struct page_items x;
     uint8_t separator[2][LIMIT_MAP_KEY];
@@ -109,7 +107,7 @@ static err_t trail_insert(struct keyset *s, const struct cow *c, const struct tr
     page_build(root, &x, 0, 2, (uint8_t)(s->root->height + 1));
     s->root = root;
 done:
-    spare_free(&spare);
+    spare_free(&spare, c);
     return OK;
 }
 
@@ -165,7 +163,7 @@ static bool trail_merge(const struct trail *t, struct cow *c, size_t level, size
     page_build(p, &x, 0, x.count, p->height);
     page_set_child(parent, right - 1, p);
     page_remove(parent, right);
-    cow_retire(c, neighbour, neighbour->owner);
+    cow_retire(c, neighbour, neighbour->owner, sizeof *neighbour);
     return true;
 }
 
@@ -181,7 +179,7 @@ void keyset_remove(struct keyset *s, struct cow *c, struct bytes key) {
         size_t own = t.index[level - 1];
         if (p->count == 0) {
             page_remove(parent, own);
-            cow_retire(c, p, p->owner);
+            cow_retire(c, p, p->owner, sizeof *p);
             continue;
         }
         bool alone = p->height > 0 && p->count == 1;
@@ -193,20 +191,20 @@ void keyset_remove(struct keyset *s, struct cow *c, struct bytes key) {
     struct page *root = s->root;
     while (root && (root->count == 0 || (root->height && root->count == 1))) {
         s->root = root->height && root->count ? page_child(root, 0) : NULL;
-        cow_retire(c, root, root->owner);
+        cow_retire(c, root, root->owner, sizeof *root);
         root = s->root;
     }
 }
 
-static void page_close(struct page *p, const struct cow *c) {
+static void page_close(struct page *p, struct cow *c) {
     if (!cow_owns(c, p->owner)) return;
     if (p->height) {
         for (size_t i = 0; i < p->count; i++) page_close(page_child(p, i), c);
     }
-    MERKLE_FREE(p);
+    cow_close_free(c, p, sizeof *p);
 }
 
-void keyset_close(struct keyset *s, const struct cow *c) {
+void keyset_close(struct keyset *s, struct cow *c) {
     if (s->root) page_close(s->root, c);
     s->root = NULL;
 }

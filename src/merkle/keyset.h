@@ -25,7 +25,7 @@ err_t keyset_own(struct keyset *s, struct cow *c, struct bytes key) MUST_CHECK;
 /* Removes a key that is present and was made removable. */
 void keyset_remove(struct keyset *s, struct cow *c, struct bytes key);
 /* Frees the pages that only this handle reaches; between cow_close and cow_closed. */
-void keyset_close(struct keyset *s, const struct cow *c);
+void keyset_close(struct keyset *s, struct cow *c);
 
 /* A place in the order. Meaningful until the set is written. */
 struct keyset_cursor {

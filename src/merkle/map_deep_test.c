@@ -12,6 +12,7 @@ static void chosen_hash(struct hash *out, struct bytes key);
 #include "merkle/keyset.c"
 #include "merkle/map.c"
 #include "merkle/page.c"
+#include "merkle/pool.c"
 #include "merkle/proof.c"
 #include "merkle/trie.c"
 

@@ -3,11 +3,13 @@
 
 #define MERKLE_ALLOC failing_alloc
 #define MERKLE_FREE failing_free
+#define POOL_OBJECT_MAX 0
 #include "merkle/bucket.c"
 #include "merkle/cow.c"
 #include "merkle/keyset.c"
 #include "merkle/map.c"
 #include "merkle/page.c"
+#include "merkle/pool.c"
 #include "merkle/tree.c"
 #include "merkle/trie.c"
 

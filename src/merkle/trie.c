@@ -2,7 +2,6 @@
 
 #include <assert.h>
 
-#include "merkle/alloc.h"
 #include "merkle/tree.h"
 
 #define FAN (1u << TRIE_BITS)
@@ -89,7 +88,7 @@ static err_t path_own(struct path *p, struct trie *t, struct cow *c) {
     for (size_t i = 0; i < p->length; i++) {
         struct node *n = p->node[i];
         if (cow_owns(c, n->owner)) continue;
-        struct node *copy = MERKLE_ALLOC(sizeof *copy);
+        struct node *copy = cow_alloc(c, sizeof *copy);
         if (!copy) return E_NO_MEMORY;
         *copy = *n;
         copy->owner = c->owner;
@@ -99,7 +98,7 @@ static err_t path_own(struct path *p, struct trie *t, struct cow *c) {
             t->root = (uintptr_t)copy;
         }
         p->node[i] = copy;
-        cow_retire(c, n, n->owner);
+        cow_retire(c, n, n->owner, sizeof *n);
     }
     return OK;
 }
@@ -128,30 +127,30 @@ bool trie_find(const struct trie *t, struct trie_entry *out, const struct hash *
     path_find(&p, t, key_hash);
     int i = bucket_find(p.bucket, key_hash, key);
     if (i < 0) return false;
-    out->key = bucket_key(p.bucket, (size_t)i);
-    out->value = bucket_value(p.bucket, (size_t)i);
+    out->key = entry_key(p.bucket->slots[i].entry);
+    out->value = entry_value(p.bucket->slots[i].entry);
     return true;
 }
 
 /* --- Setting --------------------------------------------------------------------------------------------------- */
 
-/* Frees nodes and buckets made by place(), not the values they refer to. */
-static void subtree_discard(uintptr_t ref) {
+/* Frees nodes and buckets made by place(), not the entries they refer to. */
+static void subtree_discard(struct cow *c, uintptr_t ref) {
     if (!ref) return;
     if (is_bucket(ref)) {
-        MERKLE_FREE(as_bucket(ref));
+        cow_free(c, as_bucket(ref), bucket_size(as_bucket(ref)->count));
         return;
     }
     uintptr_t last = 0;
     for (unsigned i = 0; i < FAN; i++) {
-        if (as_node(ref)->child[i] != last) subtree_discard(last = as_node(ref)->child[i]);
+        if (as_node(ref)->child[i] != last) subtree_discard(c, last = as_node(ref)->child[i]);
     }
-    MERKLE_FREE(as_node(ref));
+    cow_free(c, as_node(ref), sizeof(struct node));
 }
 
 /* Builds the subtree of sorted items at depth into the slots [first, first+width) of child, which are 0 before. On
  * E_NO_MEMORY the slots hold what was made so far. */
-static err_t place(const struct cow *c, uintptr_t *child, unsigned first, unsigned width, size_t depth,
+static err_t place(struct cow *c, uintptr_t *child, unsigned first, unsigned width, size_t depth,
                    const struct bucket_item *items, size_t count) {
     if (count == 0) return OK;
     if (count <= MAP_BUCKET) {
@@ -161,7 +160,7 @@ static err_t place(const struct cow *c, uintptr_t *child, unsigned first, unsign
         return OK;
     }
     if (width == 1) {
-        struct node *n = MERKLE_ALLOC(sizeof *n);
+        struct node *n = cow_alloc(c, sizeof *n);
         if (!n) return E_NO_MEMORY;
         memset(n, 0, sizeof *n);
         n->owner = c->owner;
@@ -176,7 +175,7 @@ static err_t place(const struct cow *c, uintptr_t *child, unsigned first, unsign
 }
 
 /* Replaces the full bucket at the path's end by a subtree of these items. */
-static err_t path_split(const struct path *p, struct trie *t, const struct cow *c, const struct bucket_items *x) {
+static err_t path_split(const struct path *p, struct trie *t, struct cow *c, const struct bucket_items *x) {
     uintptr_t child[FAN] = {0};
     size_t depth = p->bucket->depth;
     unsigned width = p->length ? range_width(depth, p->length - 1) : 1;
@@ -184,7 +183,7 @@ static err_t path_split(const struct path *p, struct trie *t, const struct cow *
     if (err != OK) {
         uintptr_t last = 0;
         for (unsigned i = 0; i < width; i++) {
-            if (child[i] != last) subtree_discard(last = child[i]);
+            if (child[i] != last) subtree_discard(c, last = child[i]);
         }
         return err;
     }
@@ -197,34 +196,23 @@ static err_t path_split(const struct path *p, struct trie *t, const struct cow *
     return OK;
 }
 
-/* Exchanges the value at an index of the path's bucket. */
+/* Puts an item for the same key in place of the one at an index of the path's bucket. */
 static err_t path_replace(const struct path *p, struct trie *t, struct cow *c, size_t index,
                           const struct bucket_item *item) {
-    struct bucket *b = p->bucket, *next;
-    bool own = cow_owns(c, b->owner);
-    if (b->slots[index].value_code == item->value_code) {
-        next = own ? b : bucket_clone(c, b);
-        if (!next) return E_NO_MEMORY;
-    } else {
-        struct bucket_items x = {.count = 0};
-        bucket_unpack(&x, b);
-        x.items[index].value = item->value;
-        x.items[index].value_code = item->value_code;
-        next = bucket_pack(c, b->depth, x.items, x.count);
-        if (!next) return E_NO_MEMORY;
-    }
-    struct large *old = bucket_large(b, index);
-    size_t stored = item->value_code == BUCKET_LARGE ? sizeof old : item->value_code;
-    if (stored) memmove(bucket_stored(next, index), item->value, stored); /* may be a value just read from here */
-    next->stale |= BUCKET_STALE | 1u << index;
-    bucket_digests(next)[index] = item->digest;
-    if (next == b) {
+    struct bucket *b = p->bucket, *next = b;
+    if (cow_owns(c, b->owner)) {
         path_mark(p, p->length);
     } else {
+        next = bucket_clone(c, b);
+        if (!next) return E_NO_MEMORY;
         path_fill(p, t, p->length, b->depth, bucket_ref(next));
-        cow_retire(c, b, b->owner);
+        cow_retire(c, b, b->owner, bucket_size(b->count));
     }
-    if (old) cow_retire(c, old, old->owner);
+    struct entry *old = next->slots[index].entry;
+    next->slots[index] = item->slot;
+    next->stale |= BUCKET_STALE | 1u << index;
+    bucket_digests(next)[index] = item->digest;
+    cow_retire(c, old, old->owner, entry_size(old->key_size, old->value_size));
     return OK;
 }
 
@@ -240,29 +228,20 @@ static err_t path_insert(const struct path *p, struct trie *t, struct cow *c, co
         if (!next) return E_NO_MEMORY;
         path_fill(p, t, p->length, depth, bucket_ref(next));
     }
-    if (p->bucket) cow_retire(c, p->bucket, p->bucket->owner);
+    if (p->bucket) cow_retire(c, p->bucket, p->bucket->owner, bucket_size(p->bucket->count));
     return OK;
 }
 
 err_t trie_set(struct trie *t, struct cow *c, const struct hash *key_hash, struct bytes key, struct bytes value) {
     struct path p;
     path_find(&p, t, key_hash);
-    struct bucket_item item = {.tag = get_be64(key_hash->bytes), .key = key, .value = value.data,
-                               .value_code = (uint16_t)value.size, .stale = true, .digest = *key_hash};
-    struct large *large = NULL;
-    if (value.size > BUCKET_INLINE_MAX) {
-        large = MERKLE_ALLOC(sizeof *large + value.size);
-        if (!large) return E_NO_MEMORY;
-        large->owner = c->owner;
-        large->size = (uint32_t)value.size;
-        memcpy(large->bytes, value.data, value.size);
-        item.value = (const uint8_t *)&large;
-        item.value_code = BUCKET_LARGE;
-    }
     int index = bucket_find(p.bucket, key_hash, key);
-    err_t err = path_own(&p, t, c);
-    if (err == OK) err = index < 0 ? path_insert(&p, t, c, &item) : path_replace(&p, t, c, (size_t)index, &item);
-    if (err != OK) MERKLE_FREE(large);
+    TRY(path_own(&p, t, c));
+    struct entry *e = entry_new(c, key, value);
+    if (!e) return E_NO_MEMORY;
+    struct bucket_item item = {{get_be64(key_hash->bytes), e}, true, *key_hash};
+    err_t err = index < 0 ? path_insert(&p, t, c, &item) : path_replace(&p, t, c, (size_t)index, &item);
+    if (err != OK) cow_free(c, e, entry_size(key.size, value.size));
     return err;
 }
 
@@ -314,11 +293,11 @@ err_t trie_del(struct trie *t, struct cow *c, const struct hash *key_hash, struc
         if (!next) return E_NO_MEMORY;
     }
     path_fill(&p, t, length, depth, bucket_ref(next));
-    for (size_t i = length; i < p.length; i++) cow_retire(c, p.node[i], p.node[i]->owner);
-    struct large *old = bucket_large(p.bucket, (size_t)index);
-    if (old) cow_retire(c, old, old->owner);
-    if (united) cow_retire(c, united, united->owner);
-    cow_retire(c, p.bucket, p.bucket->owner);
+    for (size_t i = length; i < p.length; i++) cow_retire(c, p.node[i], p.node[i]->owner, sizeof *p.node[i]);
+    struct entry *old = p.bucket->slots[index].entry;
+    cow_retire(c, old, old->owner, entry_size(old->key_size, old->value_size));
+    if (united) cow_retire(c, united, united->owner, bucket_size(united->count));
+    cow_retire(c, p.bucket, p.bucket->owner, bucket_size(p.bucket->count));
     return OK;
 }
 
@@ -387,20 +366,20 @@ void trie_prove(const struct trie *t, struct buf *proof, const struct hash *key_
         unsigned i = (FAN + p.slot[level]) / range_width(d, level);
         buf_put(proof, node_hash(p.node[level], i ^ 1)->bytes, HASH_SIZE);
     }
-    buf_put_u8(proof, p.bucket ? p.bucket->count : 0);
+    buf_put_u8(proof, p.bucket ? (uint8_t)p.bucket->count : 0);
     if (p.bucket) bucket_put_pairs(proof, p.bucket);
 }
 
-static void subtree_close(uintptr_t ref, const struct cow *c) {
+static void subtree_close(uintptr_t ref, struct cow *c) {
     if (!ref) return;
     if (is_bucket(ref)) {
         struct bucket *b = as_bucket(ref);
         if (!cow_owns(c, b->owner)) return;
         for (size_t i = 0; i < b->count; i++) {
-            struct large *value = bucket_large(b, i);
-            if (value && cow_owns(c, value->owner)) MERKLE_FREE(value);
+            struct entry *e = b->slots[i].entry;
+            if (cow_owns(c, e->owner)) cow_close_free(c, e, entry_size(e->key_size, e->value_size));
         }
-        MERKLE_FREE(b);
+        cow_close_free(c, b, bucket_size(b->count));
         return;
     }
     struct node *n = as_node(ref);
@@ -409,10 +388,10 @@ static void subtree_close(uintptr_t ref, const struct cow *c) {
     for (unsigned i = 0; i < FAN; i++) {
         if (n->child[i] != last) subtree_close(last = n->child[i], c);
     }
-    MERKLE_FREE(n);
+    cow_close_free(c, n, sizeof *n);
 }
 
-void trie_close(struct trie *t, const struct cow *c) {
+void trie_close(struct trie *t, struct cow *c) {
     subtree_close(t->root, c);
     t->root = 0;
 }

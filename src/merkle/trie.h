@@ -35,6 +35,6 @@ void trie_root(struct trie *t, struct hash *root);
 /* Appends a proof as map.h has it. The hashes are up to date. */
 void trie_prove(const struct trie *t, struct buf *proof, const struct hash *key_hash);
 /* Frees what only this handle reaches; between cow_close and cow_closed. */
-void trie_close(struct trie *t, const struct cow *c);
+void trie_close(struct trie *t, struct cow *c);
 
 #endif
