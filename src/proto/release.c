@@ -26,7 +26,9 @@ static err_t check_answer(const struct hash *net, const Nacre__SharingRecord *sh
         return fault_set(f, E_MALFORMED, "%zu items, expected 1 to %d", answer->n_items, RELEASE_EPOCHS_MAX);
     }
     if (seat->id_key.len != KEY_SIZE) return fault_set(f, E_MALFORMED, "seat %u has no id key", seat->index);
-    TRY(codec_copy(signature, sizeof signature, answer->signature));
+    if (codec_copy(signature, sizeof signature, answer->signature) != OK) {
+        return fault_set(f, E_MALFORMED, "a signature of %zu bytes", answer->signature.len);
+    }
     rule_release_answer_digest(&digest, net, answer);
     if (sign_verify(seat->id_key.data, BYTES(digest.bytes), signature) != OK) {
         return fault_set(f, E_BAD_SIGNATURE, "answer of key service seat %u", seat->index);
@@ -76,12 +78,27 @@ static err_t open_item(struct release_part *part, const struct hash *net, const 
     return err;
 }
 
+/* Exactly the epochs asked for, in that order. */
+static err_t check_epochs(const Nacre__ReleaseRequest *request, const Nacre__ReleaseAnswer *answer, struct fault *f) {
+    if (answer->n_items != request->n_epochs) {
+        return fault_set(f, E_BAD_PROOF, "%zu parts, asked for %zu", answer->n_items, request->n_epochs);
+    }
+    for (size_t i = 0; i < answer->n_items; i++) {
+        if (answer->items[i]->epoch != request->epochs[i]) {
+            return fault_set(f, E_BAD_PROOF, "a part of epoch %lu, asked for %lu", (unsigned long)answer->items[i]->epoch,
+                             (unsigned long)request->epochs[i]);
+        }
+    }
+    return OK;
+}
+
 static err_t open_items(struct release_part *parts, const struct hash *net, const Nacre__SharingRecord *sharing,
                         const Nacre__ReleaseRequest *request, const struct hash *request_hash,
                         const Nacre__ReleaseAnswer *answer, const struct hpke_key *worker_key, struct fault *f) {
     const Nacre__KeySeat *seat = find_seat(sharing, answer->seat);
     if (!seat) return fault_set(f, E_NOT_FOUND, "key service seat %u", answer->seat);
     TRY(check_answer(net, sharing, seat, request_hash, answer, f));
+    TRY(check_epochs(request, answer, f));
     for (size_t i = 0; i < answer->n_items; i++) {
         TRY(open_item(&parts[i], net, answer, seat, request->cluster, request_hash, answer->items[i], worker_key, f));
     }

@@ -7,8 +7,8 @@
 
 #define RELEASE_EPOCHS_MAX 32
 
-/* Opens an answer, checks its signature, seat and DLEQ proofs against the SharingRecord, gives the verified parts (at most
- * RELEASE_EPOCHS_MAX). E_MALFORMED, E_BAD_SIGNATURE, E_BAD_PROOF, E_DECRYPT, E_NOT_FOUND (no such seat). */
+/* Opens an answer, checks its signature, seat and DLEQ proofs against the SharingRecord, gives the verified parts, one for
+ * each epoch that the request names (at most RELEASE_EPOCHS_MAX; parts is scratch if it fails). E_MALFORMED, E_BAD_SIGNATURE, E_BAD_PROOF, E_DECRYPT, E_NOT_FOUND (no such seat). */
 struct release_part {
     uint64_t epoch;
     struct point z;
