@@ -301,14 +301,14 @@ static inline bool nacre_ed25519_verify(const uint8_t key[32], const void *messa
     return nacre_sys_sig_verify(NACRE_ED25519, key, 32, message, n, signature, 64) == 0;
 }
 /* Keys that belong to the program: the secret half never enters it. In a query, and in a read-only call, the same label
- * gives another key. 0 or an error. */
+ * gives another key. 32 (the signature: 64), or an error. */
 static inline int32_t nacre_key_public(enum nacre_key_type type, const char *label, uint8_t out[32]) {
     return nacre_sys_key_public((uint32_t)type, label, nacre_strlen(label), out, 32);
 }
 static inline int32_t nacre_key_sign(const char *label, const void *message, uint32_t n, uint8_t signature[64]) {
     return nacre_sys_key_sign(NACRE_ED25519, label, nacre_strlen(label), message, n, signature, 64);
 }
-/* X25519 of the program's key and peer's: 32 bytes, to be hashed before use as a key. NACRE_INVAL for a bad peer. */
+/* X25519 of the program's key and peer's: 32 bytes, to be hashed before use as a key. 32, or NACRE_INVAL for a bad peer. */
 static inline int32_t nacre_key_dh(const char *label, const uint8_t peer[32], uint8_t out[32]) {
     return nacre_sys_key_dh(label, nacre_strlen(label), peer, out);
 }
