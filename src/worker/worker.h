@@ -12,7 +12,8 @@
  *        +---------------------------------------------+
  *
  * Everything executes from proven log entries only (rule P1), in order; nothing leaves before its input is final.
- * Threads: step and effects from one thread; worker_query, worker_reply and worker_status from any, on published snapshots. */
+ * Threads: step and effects from one thread; worker_query(_batch), worker_reply, worker_logs and worker_status from any, on
+ * what the core published. Effects on one cluster's disk files (APPEND_LOG, WRITE_SNAPSHOT) come one at a time. */
 #ifndef NACRE_WORKER_WORKER_H
 #define NACRE_WORKER_WORKER_H
 
@@ -31,7 +32,8 @@ struct worker_config {
     char endpoint[128];
     char place[33];
     struct hash measurement;       /* of this build, from the TEE */
-    uint8_t entropy[64];           /* boot keys come from it; wiped after new */
+    uint8_t entropy[64];           /* boot keys come from it */
+    struct secret seal_key;        /* tee_seal_key(CTX_CODE_CACHE): survives restarts; seals compiled code */
     uint64_t snapshot_every;       /* log entries between snapshots; 0: 10000 */
     size_t reply_cache_max;        /* replies kept per cluster; 0: 100000 */
 };
@@ -85,8 +87,10 @@ struct worker_effect {
     char endpoint[128];
     struct buf data;
 };
-/* Takes an event. Errors are this process's own (E_NO_MEMORY, E_INTERNAL: stop); a bad answer is dropped and counted. */
+/* Takes an event; may take as long as 4 G gas of programs or a compilation. Errors are this process's own (E_NO_MEMORY, E_INTERNAL: stop); a bad answer is dropped and counted. */
 err_t worker_step(struct worker *w, const struct worker_event *event) MUST_CHECK;
+/* Verified entries wait that a step would execute: the shell steps again (WORKER_TICK) without sleeping. */
+bool worker_has_work(const struct worker *w);
 /* The next effect to carry out (gives: free with worker_effect_fini), or false. */
 bool worker_next_effect(struct worker *w, struct worker_effect *out);
 void worker_effect_fini(struct worker_effect *e);
@@ -122,6 +126,7 @@ struct worker_status {
     uint64_t height;
     uint64_t header_time_ms;
     uint64_t bad_answers; /* answers of the host that did not verify */
+    char last_bad[256];   /* what was wrong with the last one, for the operator */
     size_t cluster_count;
     struct worker_cluster_status clusters[64];
 };
