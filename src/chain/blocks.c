@@ -31,12 +31,12 @@ uint64_t blocks_append_checkpoint(struct exec *x, const Nacre__CheckpointRecord 
 }
 
 static void remember(struct exec *x, uint64_t height, const struct hash *header_hash) {
-    struct state_key key = state_key_number('h', height), newest = state_key_global("block");
+    struct state_key key = state_key_number('h', height), newest = state_key_global("recent");
+    uint8_t recent[8 + HASH_SIZE];
+    put_be64(recent, height);
+    memcpy(recent + 8, header_hash->bytes, HASH_SIZE);
     view_put(&x->view, state_key_bytes(&key), BYTES(header_hash->bytes));
-    Nacre__RecentBlock block = NACRE__RECENT_BLOCK__INIT;
-    block.height = height;
-    block.hash = codec_field(BYTES(header_hash->bytes));
-    state_store(x, state_key_bytes(&newest), &block);
+    view_put(&x->view, state_key_bytes(&newest), BYTES(recent));
 }
 
 void blocks_genesis(struct exec *x, uint64_t height, const struct hash *genesis_hash) {
@@ -59,8 +59,8 @@ void blocks_record(struct exec *x, const struct hash *header_hash) {
 }
 
 err_t blocks_check(struct exec *x, uint64_t height, const struct hash *hash) {
-    struct state_key key = state_key_number('h', height), newest_key = state_key_global("block");
-    struct bytes known;
+    struct state_key key = state_key_number('h', height), newest_key = state_key_global("recent");
+    struct bytes known, newest;
     if (!view_get(&x->view, &known, state_key_bytes(&key))) {
         return fault_set(x->fault, E_BAD_EVIDENCE,
                          "the bound block %" PRIu64 " is not a recent one with transactions, nor genesis", height);
@@ -71,8 +71,8 @@ err_t blocks_check(struct exec *x, uint64_t height, const struct hash *hash) {
                          id_text(&own, known), id_text(&given, BYTES(hash->bytes)));
     }
     uint64_t max = x->chain->params.message->evidence_age_blocks;
-    const Nacre__RecentBlock *newest = state_load(x, state_key_bytes(&newest_key), &nacre__recent_block__descriptor);
-    if (x->height - height > max && (!newest || newest->height != height)) {
+    bool is_newest = view_get(&x->view, &newest, state_key_bytes(&newest_key)) && get_be64(newest.data) == height;
+    if (x->height - height > max && !is_newest) {
         return fault_set(x->fault, E_BAD_EVIDENCE, "the bound block %" PRIu64 " is %" PRIu64 " blocks old, at most %" PRIu64,
                          height, x->height - height, max);
     }

@@ -322,11 +322,10 @@ struct registration {
 
 /* The newest block that may be bound. */
 static inline void bound_block(struct net *n, uint64_t *height, struct hash *hash) {
-    Nacre__RecentBlock *b;
-    assert_int_equal(CODEC_UNPACK(&b, nacre__recent_block, state_value(n, state_key_global("block")), 100), OK);
-    *height = b->height;
-    *hash = field_hash(b->hash);
-    codec_free(b);
+    struct bytes recent = state_value(n, state_key_global("recent"));
+    assert_int_equal(recent.size, 8 + HASH_SIZE);
+    *height = get_be64(recent.data);
+    memcpy(hash->bytes, recent.data + 8, HASH_SIZE);
 }
 
 static inline void worker_boot(struct net *n, struct test_worker *w, unsigned operator_, const char *label,
