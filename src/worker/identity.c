@@ -8,13 +8,14 @@
  * of the same label took over: this one is shut out for good, whatever the host says later. */
 #include "worker/internal.h"
 
-enum { KEY_OWN, KEY_SHARING, KEY_COUNT };
+enum { KEY_OWN, KEY_SHARING, KEY_RECENT, KEY_COUNT };
 
 #define SUBMIT_MS 15000 /* a registration not seen in state after this is made anew */
 
 static void state_keys(const struct worker *w, struct state_key keys[KEY_COUNT]) {
     keys[KEY_OWN] = state_key_hash('w', &w->id);
     keys[KEY_SHARING] = state_key_global("sharing");
+    keys[KEY_RECENT] = state_key_global("recent");
 }
 
 static err_t ask_state(struct worker *w) {
@@ -29,20 +30,10 @@ static err_t ask_state(struct worker *w) {
     return buf_err(&e->data);
 }
 
-/* The block that evidence binds: the newest one seen with a transaction, else genesis (rule W3). After a refusal the other
- * one is tried. */
-static void choose_block(struct worker *w) {
-    struct identity *id = &w->identity;
-    bool full = id->full_height > 0 && id->refused % 2 == 0;
-    id->bound_height = full ? id->full_height : w->genesis->initial_height - 1;
-    id->bound_hash = full ? id->full_hash : w->genesis->genesis_hash;
-}
-
 static void begin(struct worker *w, uint32_t attempt) {
     struct identity *id = &w->identity;
     id->attempt = attempt;
     id->phase = IDENTITY_ATTESTING;
-    choose_block(w);
 }
 
 static void bundle_of(const struct worker *w, struct report_bundle *b) {
@@ -112,7 +103,6 @@ static err_t take_evidence(struct worker *w, struct bytes evidence) {
 
 static void give_up_attempt(struct worker *w) {
     struct identity *id = &w->identity;
-    id->refused++;
     id->phase = id->incarnation > 0 ? IDENTITY_REGISTERED : IDENTITY_LEARNING;
     want_failed(&id->submit, w->now_ms);
     id->state.at_ms = id->submit.at_ms;
@@ -132,7 +122,6 @@ static void take_own_record(struct worker *w, const Nacre__WorkerRecord *r) {
     }
     if (r->incarnation != id->incarnation) {
         id->incarnation = r->incarnation;
-        id->refused = 0;
         id->submit = (struct want){0};
         id->phase = IDENTITY_REGISTERED;
     }
@@ -144,23 +133,15 @@ static void take_own_record(struct worker *w, const Nacre__WorkerRecord *r) {
     if (ends && id->phase == IDENTITY_REGISTERED && w->now_ms >= id->submit.at_ms) begin(w, r->incarnation + 1);
 }
 
-/* A header tells of itself and of its parent whether they hold transactions. */
-static void note_full_block(struct identity *id, const struct light_header *h) {
-    struct hash none;
-    light_data_hash(&none, NULL, 0);
-    if (h->data_hash.size == HASH_SIZE && memcmp(h->data_hash.bytes, none.bytes, HASH_SIZE) != 0) {
-        if (h->height > id->full_height) {
-            id->full_height = h->height;
-            light_header_hash(&id->full_hash, h);
-        }
-        return;
-    }
-    bool parent_full = h->last_results_hash.size == HASH_SIZE &&
-                       memcmp(h->last_results_hash.bytes, none.bytes, HASH_SIZE) != 0 && h->last_block_id.set;
-    if (parent_full && h->height - 1 > id->full_height) {
-        id->full_height = h->height - 1;
-        id->full_hash = h->last_block_id.hash;
-    }
+/* The block that evidence binds (rule W3): the newest with a transaction, else genesis. Not while evidence is being made. */
+static void take_recent(struct worker *w, const Nacre__StateItem *item) {
+    struct identity *id = &w->identity;
+    if (id->phase == IDENTITY_ATTESTING || id->phase == IDENTITY_SUBMITTED) return;
+    id->bound_height = w->genesis->initial_height - 1;
+    id->bound_hash = w->genesis->genesis_hash;
+    if (item->absent || item->value.len != 8 + HASH_SIZE) return;
+    id->bound_height = get_be64(item->value.data);
+    memcpy(id->bound_hash.bytes, item->value.data + 8, HASH_SIZE);
 }
 
 static void take_sharing(struct worker *w, const Nacre__StateItem *item) {
@@ -185,7 +166,7 @@ static err_t take_state(struct worker *w, struct bytes data) {
     want_done(&id->state, w->now_ms, id->phase == IDENTITY_SUBMITTED || w->sharing == NULL ? 100 : WORKER_IDENTITY_MS);
     if (header.height >= id->height) {
         id->height = header.height;
-        note_full_block(id, &header);
+        take_recent(w, answer->items[KEY_RECENT]);
         take_sharing(w, answer->items[KEY_SHARING]);
         Nacre__WorkerRecord *record = NULL;
         const Nacre__StateItem *own = answer->items[KEY_OWN];

@@ -472,11 +472,8 @@ struct identity {
     uint32_t attempt;       /* being registered */
     uint64_t expires;       /* height */
     uint64_t height;        /* of the newest header that proved our record */
-    uint32_t refused;       /* registrations that did not go through in a row */
     uint64_t bound_height;  /* the block that evidence binds */
     struct hash bound_hash;
-    uint64_t full_height;   /* the newest block known to hold a transaction; 0: none yet */
-    struct hash full_hash;
     struct want state, evidence, submit;
 };
 err_t identity_drive(struct worker *w) MUST_CHECK;
