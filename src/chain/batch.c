@@ -6,8 +6,8 @@
 
 size_t batch_apply(struct exec *x, struct chain_result *result, const Nacre__Batch *batch, struct buf *data) {
     size_t count = batch->n_items, applied = 0;
-    struct bytes *items = malloc(count * sizeof *items);
-    struct hash *hashes = malloc(count * sizeof *hashes);
+    struct bytes *items = calloc(count + 1, sizeof *items);
+    struct hash *hashes = calloc(count + 1, sizeof *hashes);
     if (!items || !hashes) abort();
     for (size_t i = 0; i < count; i++) {
         items[i] = codec_bytes(batch->items[i]);

@@ -98,7 +98,7 @@ static void set_seat(struct exec *x, Nacre__SharingRecord *sharing, Nacre__KeySe
 
 err_t gatekeeper_register(struct exec *x, const Nacre__TxBody *body) {
     const Nacre__RegisterKeyService *m = body->register_key_service;
-    uint32_t index;
+    uint32_t index = 0;
     TRY(check_form(x, m));
     TRY(seat_of(x, &index));
     struct state_key key = state_key_global("sharing");

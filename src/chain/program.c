@@ -125,7 +125,7 @@ err_t program_upload(struct exec *x, const Nacre__TxBody *body) {
         return fault_set(x->fault, E_DUPLICATE, "code %s is complete", id_text(&text, BYTES(code_hash.bytes)));
     }
     sha256_2(&staging, BYTES(code_hash.bytes), BYTES(x->account.bytes));
-    Nacre__CodeRecord *code;
+    Nacre__CodeRecord *code = NULL;
     TRY(begin_or_go_on(x, &code, &staging, m));
     struct state_key key = state_key_chunk(&staging, m->chunk);
     view_put(&x->view, state_key_bytes(&key), codec_bytes(m->data));
