@@ -8,8 +8,8 @@ struct budget {
     size_t left;
 };
 
-#define DECODED_PER_BYTE 32          /* an empty nested message: 2 bytes become up to 64 */
-#define DECODED_SPARE    (64u << 10) /* the fixed part of small messages */
+#define DECODED_PER_BYTE 32       /* an empty nested message: 2 bytes become up to 64 */
+#define DECODED_SPARE (64u << 10) /* the fixed part of small messages */
 
 static void *budget_alloc(void *data, size_t size) {
     struct budget *budget = data;
@@ -23,8 +23,6 @@ static void budget_free(void *data, void *block) {
     free(block);
 }
 
-static bool has_unknown_fields(const ProtobufCMessage *message);
-
 /* Whether a field that holds messages holds one with unknown fields. */
 static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field) {
     const char *at = (const char *)message + field->offset;
@@ -36,7 +34,7 @@ static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFi
         memcpy(&list, at, sizeof list);
         memcpy(&count, quantifier, sizeof count);
         for (size_t i = 0; i < count; i++) {
-            if (has_unknown_fields(list[i])) return true;
+            if (codec_has_unknown(list[i])) return true;
         }
         return false;
     }
@@ -46,22 +44,23 @@ static bool field_has_unknown(const ProtobufCMessage *message, const ProtobufCFi
         if (chosen != field->id) return false;
     }
     memcpy(&one, at, sizeof one);
-    return one && has_unknown_fields(one);
+    return one && codec_has_unknown(one);
 }
 
 /* protobuf-c keeps unknown fields and packs them again, so comparing bytes alone would let them through. Messages do not
  * nest without end: no type contains itself. */
-static bool has_unknown_fields(const ProtobufCMessage *message) {
+bool codec_has_unknown(const ProtobufCMessage *message) {
     if (message->n_unknown_fields > 0) return true;
     const ProtobufCMessageDescriptor *type = message->descriptor;
     for (unsigned i = 0; i < type->n_fields; i++) {
-        if (type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE && field_has_unknown(message, &type->fields[i])) return true;
+        if (type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE && field_has_unknown(message, &type->fields[i]))
+            return true;
     }
     return false;
 }
 
 static bool is_canonical(const ProtobufCMessage *message, struct bytes in) {
-    if (has_unknown_fields(message)) return false;
+    if (codec_has_unknown(message)) return false;
     struct buf again;
     buf_init(&again, in.size);
     codec_pack(&again, message);

@@ -10,8 +10,11 @@
 #include "base/bytes.h"
 
 /* The message, to be freed with codec_free. E_TOO_BIG beyond max, E_MALFORMED if not canonical. */
-err_t codec_unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *type, struct bytes in, size_t max) MUST_CHECK;
+err_t codec_unpack(ProtobufCMessage **out, const ProtobufCMessageDescriptor *type, struct bytes in, size_t max)
+    MUST_CHECK;
 void codec_free(void *message); /* NULL is fine */
+/* Whether the message, or one inside it, holds fields that this build does not know: protobuf-c keeps and packs them. */
+bool codec_has_unknown(const ProtobufCMessage *message);
 /* Appends the canonical encoding. */
 void codec_pack(struct buf *out, const void *message);
 
