@@ -6,19 +6,20 @@
 
 #define IDLE_S 10 /* an idle thread ends after this */
 
-struct pool {
+struct net_pool {
     pthread_mutex_t lock;
     pthread_cond_t work, gone;
     pthread_attr_t attributes;
-    struct pool_job *first, **last;
+    struct net_job *first, **last;
     unsigned threads_max, threads, running, waiting; /* running, waiting: jobs, in a thread and in the queue */
     bool queues, stopping;
-    pool_run_fn run;
+    net_run_fn run;
     void *ctx;
 };
 
-err_t pool_new(struct pool **out, unsigned threads_max, bool queues, size_t stack_size, pool_run_fn run, void *ctx) {
-    struct pool *p = calloc(1, sizeof *p);
+err_t net_pool_new(struct net_pool **out, unsigned threads_max, bool queues, size_t stack_size, net_run_fn run,
+                   void *ctx) {
+    struct net_pool *p = calloc(1, sizeof *p);
     if (p == NULL) return E_NO_MEMORY;
     p->threads_max = threads_max;
     p->queues = queues;
@@ -39,7 +40,7 @@ err_t pool_new(struct pool **out, unsigned threads_max, bool queues, size_t stac
 }
 
 /* The next job, or NULL when this thread shall end. Called and left with the lock held. */
-static struct pool_job *next_job(struct pool *p) {
+static struct net_job *next_job(struct net_pool *p) {
     struct timespec end;
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += IDLE_S;
@@ -47,7 +48,7 @@ static struct pool_job *next_job(struct pool *p) {
     while (p->first == NULL && !p->stopping && rc == 0) {
         rc = pthread_cond_timedwait(&p->work, &p->lock, &end);
     }
-    struct pool_job *job = p->first;
+    struct net_job *job = p->first;
     if (job == NULL) return NULL;
     p->first = job->next;
     if (p->first == NULL) p->last = &p->first;
@@ -57,9 +58,9 @@ static struct pool_job *next_job(struct pool *p) {
 }
 
 static void *thread_main(void *ctx) {
-    struct pool *p = ctx;
+    struct net_pool *p = ctx;
     (void)pthread_mutex_lock(&p->lock);
-    struct pool_job *job = NULL;
+    struct net_job *job = NULL;
     while ((job = next_job(p)) != NULL) {
         (void)pthread_mutex_unlock(&p->lock);
         p->run(p->ctx, job);
@@ -71,7 +72,7 @@ static void *thread_main(void *ctx) {
     return NULL;
 }
 
-bool pool_submit(struct pool *p, struct pool_job *job) {
+bool net_pool_submit(struct net_pool *p, struct net_job *job) {
     (void)pthread_mutex_lock(&p->lock);
     bool taken = !p->stopping && (p->queues || p->running + p->waiting < p->threads_max);
     if (taken && p->threads - p->running <= p->waiting && p->threads < p->threads_max) {
@@ -93,7 +94,7 @@ bool pool_submit(struct pool *p, struct pool_job *job) {
     return taken;
 }
 
-void pool_drain(struct pool *p) {
+void net_pool_drain(struct net_pool *p) {
     if (p == NULL) return;
     (void)pthread_mutex_lock(&p->lock);
     p->stopping = true;
@@ -102,9 +103,9 @@ void pool_drain(struct pool *p) {
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-void pool_free(struct pool *p) {
+void net_pool_free(struct net_pool *p) {
     if (p == NULL) return;
-    pool_drain(p);
+    net_pool_drain(p);
     (void)pthread_mutex_destroy(&p->lock);
     (void)pthread_cond_destroy(&p->work);
     (void)pthread_cond_destroy(&p->gone);

@@ -38,7 +38,7 @@ struct net_server {
     net_handler_fn handler;
     void *ctx;
     struct MHD_Daemon *daemon;
-    struct pool *quick, *waits;
+    struct net_pool *quick, *waits;
     int listen_fd;
     uint16_t port;
     pthread_t reaper;
@@ -53,7 +53,7 @@ struct net_server {
 enum exchange_state { RECEIVING, RUNNING, ANSWERED };
 
 struct exchange {
-    struct pool_job job; /* first: the pool hands back a pointer to it */
+    struct net_job job; /* first: the pool hands back a pointer to it */
     struct net_server *server;
     struct MHD_Connection *connection;
     struct peer *peer;
@@ -187,7 +187,7 @@ static void refuse_busy(struct exchange *x, const char *why) {
 }
 
 /* A handler thread. */
-static void run_job(void *ctx, struct pool_job *job) {
+static void run_job(void *ctx, struct net_job *job) {
     struct net_server *s = ctx;
     struct exchange *x = (struct exchange *)(void *)job;
     if (atomic_load(&s->stopping)) {
@@ -220,7 +220,7 @@ static enum MHD_Result dispatch(struct exchange *x) {
     atomic_store(&x->peer->deadline_ms, 0);
     x->state = RUNNING;
     MHD_suspend_connection(x->connection); /* before the hand-over: the thread may be done at once */
-    if (!pool_submit(waits ? s->waits : s->quick, &x->job)) {
+    if (!net_pool_submit(waits ? s->waits : s->quick, &x->job)) {
         refuse_busy(x, waits ? "too many requests are waiting" : "the server is stopping or out of threads");
         x->state = ANSWERED;
         MHD_resume_connection(x->connection);
@@ -456,8 +456,8 @@ err_t net_server_start(struct net_server **out, const struct net_server_config *
         return fault_set(f, E_NO_MEMORY, "server");
     }
     raise_file_limit(s->config.connections_max);
-    err_t err = pool_new(&s->quick, s->config.threads, true, s->config.stack_size, run_job, s);
-    if (err == OK) err = pool_new(&s->waits, s->config.waits_max, false, s->config.stack_size, run_job, s);
+    err_t err = net_pool_new(&s->quick, s->config.threads, true, s->config.stack_size, run_job, s);
+    if (err == OK) err = net_pool_new(&s->waits, s->config.waits_max, false, s->config.stack_size, run_job, s);
     if (err != OK) (void)fault_set(f, err, "server");
     if (err == OK) err = listen_on(s, f);
     if (err == OK) err = start_reaper(s, f);
@@ -487,15 +487,15 @@ void net_server_stop(struct net_server *s) {
     (void)pthread_cond_broadcast(&s->wake);
     (void)pthread_mutex_unlock(&s->lock);
     if (s->reaper_runs) (void)pthread_join(s->reaper, NULL);
-    pool_drain(s->quick);
-    pool_drain(s->waits);
+    net_pool_drain(s->quick);
+    net_pool_drain(s->waits);
     /* Every connection is resumed now; give the answers a moment to leave. */
     for (unsigned waited = 0; s->daemon != NULL && atomic_load(&s->in_flight) > 0 && waited < DRAIN_MS; waited += 5) {
         (void)usleep(5000);
     }
     if (s->daemon != NULL) MHD_stop_daemon(s->daemon);
-    pool_free(s->quick); /* after the daemon: until then a late request may still be refused by them */
-    pool_free(s->waits);
+    net_pool_free(s->quick); /* after the daemon: until then a late request may still be refused by them */
+    net_pool_free(s->waits);
     if (s->listen_fd >= 0) (void)close(s->listen_fd);
     (void)pthread_mutex_destroy(&s->lock);
     (void)pthread_cond_destroy(&s->wake);
