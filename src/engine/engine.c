@@ -181,7 +181,9 @@ err_t engine_submit(struct engine *e, struct hash *tx_hash, struct bytes tx, str
     sha256(&hash, tx);
     err_t err = engine_health(e, f);
     if (err != OK) return err;
-    if (tx.size > LIMIT_TX) {
+    if (tx.size == 0) {
+        err = fault_set(f, E_MALFORMED, "an empty transaction");
+    } else if (tx.size > LIMIT_TX) {
         err = fault_set(f, E_TOO_BIG, "a transaction of %zu bytes, at most %u", tx.size, LIMIT_TX);
     } else {
         (void)pthread_mutex_lock(&e->chain_lock);
