@@ -90,6 +90,12 @@ void bench_read_file(struct bench *b, struct buf *out, const char *path) {
     bench_must(b, buf_err(out), path);
 }
 
+const char *bench_ed25519_backend(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512vl")) return "AVX-512 IFMA";
+    return __builtin_cpu_supports("avx2") ? "AVX2" : "64-bit";
+}
+
 uint64_t bench_proc_kb(long pid, const char *field) {
     char path[64], line[256];
     unsigned long long kb = 0;

@@ -59,11 +59,14 @@ void bench_must(struct bench *b, err_t err, const char *what);
 void bench_read_file(struct bench *b, struct buf *out, const char *path);
 /* kB of a line of /proc/PID/status ("VmRSS"), or 0. */
 uint64_t bench_proc_kb(long pid, const char *field);
+/* Which arithmetic the Ed25519 library picked on this machine, by its own run-time rule. */
+const char *bench_ed25519_backend(void);
 /* Processor time of another process, user and system, all threads. */
 double bench_pid_cpu_s(long pid);
 
 typedef void (*bench_group_fn)(struct bench *b);
 void bench_kernels(struct bench *b);
 void bench_map(struct bench *b);
+void bench_commands(struct bench *b);
 
 #endif

@@ -18,6 +18,7 @@ static const struct {
 } groups[] = {
     {"kernels", bench_kernels},
     {"map", bench_map},
+    {"commands", bench_commands},
 };
 #define GROUPS (sizeof groups / sizeof *groups)
 #define ROWS_MAX 128
