@@ -67,11 +67,11 @@ static uint64_t gas_of(const struct chain *c, const Nacre__TxBody *body) {
 static void *unpack(struct arena *a, const ProtobufCMessageDescriptor *type, struct bytes in) {
     ProtobufCAllocator allocator = arena_allocator(a);
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, in.size, in.data);
-    if (!message || protobuf_c_message_get_packed_size(message) != in.size) return NULL;
+    if (!message || in.size == 0 || protobuf_c_message_get_packed_size(message) != in.size) return NULL;
     uint8_t *again = arena_alloc(a, in.size);
     if (!again) return NULL;
     protobuf_c_message_pack(message, again);
-    return memcmp(again, in.data, in.size) == 0 ? message : NULL;
+    return memcmp(again, in.data, in.size) == 0 && !codec_has_unknown(message) ? message : NULL;
 }
 
 static err_t check_statement_form(struct exec *x, const struct tx *t) {
