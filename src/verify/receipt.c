@@ -43,6 +43,7 @@ static err_t PRINTF_LIKE(4, 5) note(struct run *r, const char *name, err_t err, 
     check->name = name;
     check->passed = err == OK;
     if (err != OK) {
+        if (r->fault->code != err) (void)fault_set(r->fault, err, "%s", name);
         (void)snprintf(check->detail, sizeof check->detail, "%s: %s", err_text(err),
                        r->fault->detail[0] ? r->fault->detail : NO_TEXT);
         return err;
@@ -466,7 +467,8 @@ static err_t verify_query(struct run *r, const Nacre__QueryReceipt *receipt) {
     TRY(check_headers(r, receipt->chain));
     TRY(check_state(r, receipt->chain, r->answer->cluster, &report->program, false));
     TRY(check_answer_header(r, receipt->chain->n_handovers));
-    TRY(note(r, "the worker's signature", check_answer_signature(r, receipt), "by member %s", r->workers[0]->label));
+    TRY(note(r, "the worker's signature", check_answer_signature(r, receipt), "by member %s of cluster %lu",
+             r->worker_count > 0 ? r->workers[0]->label : NO_TEXT, (unsigned long)r->answer->cluster));
     TRY(note_admission(r));
     TRY(note(r, "the output", check_reply(r, receipt), "%zu bytes, status %u, code %d", receipt->output.len,
              receipt->status, receipt->code));
