@@ -11,6 +11,8 @@
 #include "node.h"
 #include "program/program.h"
 
+#define PATH_SIZE 4096
+
 static const char usage[] =
     "nacre-node: a gatekeeper; orders encrypted inputs, admits workers, proves its state\n"
     "\n"
@@ -133,6 +135,11 @@ static err_t start_engine(struct node *node, struct fault *f) {
     return OK;
 }
 
+static err_t endpoint_path(char out[PATH_SIZE], const struct node *node, struct fault *f) {
+    int n = snprintf(out, PATH_SIZE, "%s/endpoint", node->options.dir);
+    return n > 0 && n < PATH_SIZE ? OK : fault_set(f, E_TOO_BIG, "a path of %zu bytes", strlen(node->options.dir));
+}
+
 static err_t start_server(struct node *node, struct fault *f) {
     const struct options *o = &node->options;
     struct net_server_config config = {.bind_address = o->bind_address,
@@ -143,9 +150,8 @@ static err_t start_server(struct node *node, struct fault *f) {
     bool v6 = strchr(o->bind_address, ':') != NULL;
     (void)snprintf(node->endpoint, sizeof node->endpoint, "http://%s%s%s:%u", v6 ? "[" : "", o->bind_address,
                    v6 ? "]" : "", net_server_port(node->server));
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/endpoint", o->dir);
-    if (n < 0 || (size_t)n >= sizeof path) return fault_set(f, E_TOO_BIG, "a path of %zu bytes", strlen(o->dir));
+    char path[PATH_SIZE];
+    TRY(endpoint_path(path, node, f));
     TRY(file_write(path, bytes_str(node->endpoint), 0644, f));
     char message[160];
     (void)snprintf(message, sizeof message, "listening on %s", node->endpoint);
@@ -192,6 +198,11 @@ static err_t run(struct node *node, int argc, char **argv, struct fault *f) {
 
 /* Answers what is under way, ends the waits, then the block in the making. */
 static void stop(struct node *node) {
+    char path[PATH_SIZE];
+    if (node->endpoint[0] != 0 && endpoint_path(path, node, NULL) == OK) {
+        err_t ignored = file_remove(path, NULL); /* it only helps who looks for a running node */
+        (void)ignored;
+    }
     if (node->engine != NULL) engine_interrupt(node->engine);
     net_server_stop(node->server);
     engine_close(node->engine);
