@@ -160,8 +160,11 @@ struct context_slot {
     uint64_t valid_until; /* last height */
 };
 /* Never needed to be right: a miss costs a key agreement. Wiped when freed. */
+#define WORKER_CONTEXT_WAYS 4
+#define WORKER_CONTEXT_SETS (WORKER_CONTEXTS / WORKER_CONTEXT_WAYS)
 struct context_cache {
     struct context_slot *slots[WORKER_CONTEXTS];
+    uint8_t next[WORKER_CONTEXT_SETS]; /* which way of a set gives way */
 };
 void context_cache_fini(struct context_cache *c);
 

@@ -27,9 +27,10 @@ void opened_fini(struct opened *o) {
     *o = (struct opened){0};
 }
 
-/* One slot per context; the newer of two that collide stays. */
-static size_t cache_index(const struct sealed *in) {
-    return (get_be32(in->enc.data) ^ get_be32(in->scope.account.bytes)) % WORKER_CONTEXTS;
+/* A context has WORKER_CONTEXT_WAYS slots to be in, so that a few in use at once do not push each other out; the oldest of a full
+ * set gives way. */
+static size_t cache_set(const struct sealed *in) {
+    return (get_be32(in->enc.data) ^ get_be32(in->scope.account.bytes)) % WORKER_CONTEXT_SETS;
 }
 
 static bool slot_matches(const struct context_slot *s, const struct sealed *in) {
@@ -45,18 +46,29 @@ static void cache_unlock(mtx_t *lock) {
     if (lock) (void)mtx_unlock(lock);
 }
 
+static struct context_slot **cache_find(struct context_cache *cache, const struct sealed *in) {
+    struct context_slot **set = &cache->slots[cache_set(in) * WORKER_CONTEXT_WAYS];
+    for (size_t i = 0; i < WORKER_CONTEXT_WAYS; i++) {
+        if (slot_matches(set[i], in)) return &set[i];
+    }
+    return NULL;
+}
+
 static bool cache_get(struct context_slot *out, struct context_cache *cache, mtx_t *lock, const struct sealed *in) {
     cache_lock(lock);
-    const struct context_slot *s = cache->slots[cache_index(in)];
-    bool hit = slot_matches(s, in);
-    if (hit) *out = *s;
+    struct context_slot **s = cache_find(cache, in);
+    if (s) *out = **s;
     cache_unlock(lock);
-    return hit;
+    return s != NULL;
 }
 
 static void cache_put(struct context_cache *cache, mtx_t *lock, const struct sealed *in, const struct context_slot *slot) {
     cache_lock(lock);
-    struct context_slot **s = &cache->slots[cache_index(in)];
+    struct context_slot **s = cache_find(cache, in);
+    if (!s) {
+        size_t set = cache_set(in);
+        s = &cache->slots[set * WORKER_CONTEXT_WAYS + cache->next[set]++ % WORKER_CONTEXT_WAYS];
+    }
     if (!*s) *s = calloc(1, sizeof **s);
     if (*s) **s = *slot;
     cache_unlock(lock);
