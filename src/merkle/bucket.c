@@ -134,6 +134,9 @@ void bucket_entry_digest(struct hash *out, const struct hash *key_hash, const st
 
 void bucket_refresh(struct bucket *b) {
     struct hash *digests = bucket_digests(b);
+    for (size_t i = 0; i < b->count; i++) { /* after a bulk load all of them are cold */
+        if (b->stale >> i & 1) bucket_entry_prefetch(b->slots[i].entry);
+    }
     for (size_t i = 0; i < b->count; i++) {
         if (!(b->stale >> i & 1)) continue;
         struct hash value_hash, key_hash = digests[i];
@@ -145,7 +148,7 @@ void bucket_refresh(struct bucket *b) {
 }
 
 void bucket_put_pairs(struct buf *out, const struct bucket *b) {
-    for (size_t i = 0; i < b->count; i++) __builtin_prefetch(b->slots[i].entry);
+    for (size_t i = 0; i < b->count; i++) bucket_entry_prefetch(b->slots[i].entry);
     for (size_t i = 0; i < b->count; i++) {
         struct hash hash;
         TRIE_KEY_HASH(&hash, entry_key(b->slots[i].entry));

@@ -70,6 +70,12 @@ size_t entry_size(size_t key_size, size_t value_size);
 /* NULL for lack of memory. */
 struct entry *entry_new(struct cow *c, struct bytes key, struct bytes value);
 
+/* The first two lines: most entries. */
+static inline void bucket_entry_prefetch(const struct entry *e) {
+    __builtin_prefetch(e);
+    __builtin_prefetch((const uint8_t *)e + 64);
+}
+/* Header and slots. */
 void bucket_prefetch(const struct bucket *b);
 /* The index of key, or -1. b may be NULL. */
 int bucket_find(const struct bucket *b, const struct hash *key_hash, struct bytes key);

@@ -17,11 +17,18 @@ struct map {
     size_t bytes;
 };
 
+#define ITER_AHEAD 8
+
+/* A scan looks its values up some keys ahead, so that the waits for memory overlap: one at first, since many scans are
+ * short, then more and more. */
 struct iter_state {
-    struct keyset_cursor cursor;
+    struct keyset_cursor cursor; /* at the first key that is not in ahead */
+    const struct entry *ahead[ITER_AHEAD];
+    uint8_t next, count, batch;
     bool reverse;
 };
 _Static_assert(sizeof(struct iter_state) <= sizeof(((struct map_iter *)0)->opaque), "an iterator's state fits");
+_Static_assert(ITER_AHEAD <= TRIE_PREFETCH_MAX, "looked up at once");
 
 err_t map_new(struct map **out) {
     struct map *m = MERKLE_ALLOC(sizeof *m);
@@ -73,21 +80,32 @@ size_t map_bytes(const struct map *m) {
 
 err_t map_get(const struct map *m, struct bytes *value, struct bytes key) {
     struct hash key_hash;
-    struct trie_entry entry;
     TRIE_KEY_HASH(&key_hash, key);
-    if (!trie_find(&m->trie, &entry, &key_hash, key)) return E_NOT_FOUND;
-    *value = entry.value;
+    const struct entry *e = trie_find(&m->trie, &key_hash, key);
+    if (!e) return E_NOT_FOUND;
+    *value = entry_value(e);
     return OK;
+}
+
+void map_prefetch(const struct map *m, const struct bytes *keys, size_t count) {
+    struct hash hashes[TRIE_PREFETCH_MAX];
+    while (count) {
+        size_t some = count < TRIE_PREFETCH_MAX ? count : TRIE_PREFETCH_MAX;
+        for (size_t i = 0; i < some; i++) TRIE_KEY_HASH(&hashes[i], keys[i]);
+        trie_prefetch(&m->trie, hashes, some, true);
+        keys += some;
+        count -= some;
+    }
 }
 
 err_t map_set(struct map *m, struct bytes key, struct bytes value) {
     if (key.size == 0 || key.size > LIMIT_MAP_KEY || value.size > LIMIT_VALUE) return E_TOO_BIG;
     struct hash key_hash;
-    struct trie_entry old;
     TRIE_KEY_HASH(&key_hash, key);
-    bool found = trie_find(&m->trie, &old, &key_hash, key);
-    if (found && bytes_equal(old.value, value)) return OK;
-    size_t old_size = found ? old.value.size : 0;
+    const struct entry *old = trie_find(&m->trie, &key_hash, key);
+    bool found = old != NULL;
+    if (found && bytes_equal(entry_value(old), value)) return OK;
+    size_t old_size = found ? old->value_size : 0;
     cow_refresh(&m->cow);
     TRY(cow_reserve(&m->cow, MAP_RETIRE_MAX));
     if (!found) TRY(keyset_insert(&m->keys, &m->cow, key));
@@ -106,10 +124,10 @@ err_t map_set(struct map *m, struct bytes key, struct bytes value) {
 
 err_t map_del(struct map *m, struct bytes key) {
     struct hash key_hash;
-    struct trie_entry old;
     TRIE_KEY_HASH(&key_hash, key);
-    if (!trie_find(&m->trie, &old, &key_hash, key)) return E_NOT_FOUND;
-    size_t size = old.key.size + old.value.size;
+    const struct entry *old = trie_find(&m->trie, &key_hash, key);
+    if (!old) return E_NOT_FOUND;
+    size_t size = (size_t)old->key_size + old->value_size;
     uint8_t copy[LIMIT_MAP_KEY]; /* the caller's key may lie in the bucket that goes */
     memcpy(copy, key.data, key.size);
     key = bytes_of(copy, key.size);
@@ -123,27 +141,40 @@ err_t map_del(struct map *m, struct bytes key) {
     return OK;
 }
 
-/* Fills key and value for the place of the cursor. */
+/* Looks up the next keys of the cursor. */
+static void iter_fill(const struct map *m, struct iter_state *state) {
+    uint8_t keys[ITER_AHEAD][LIMIT_MAP_KEY];
+    size_t sizes[ITER_AHEAD], count = 0;
+    struct hash hashes[ITER_AHEAD];
+    for (; count < state->batch && state->cursor.depth; count++) {
+        sizes[count] = keyset_key(&state->cursor, keys[count]);
+        TRIE_KEY_HASH(&hashes[count], bytes_of(keys[count], sizes[count]));
+        keyset_step(&state->cursor, state->reverse);
+    }
+    if (count > 1) trie_prefetch(&m->trie, hashes, count, false);
+    for (size_t i = 0; i < count; i++) {
+        state->ahead[i] = trie_find(&m->trie, &hashes[i], bytes_of(keys[i], sizes[i]));
+        assert(state->ahead[i]); /* both halves of a map hold the same keys */
+    }
+    state->next = 0;
+    state->count = (uint8_t)count;
+    if (state->batch < ITER_AHEAD) state->batch = (uint8_t)(state->batch * 2);
+}
+
 static void iter_load(struct map_iter *it) {
     struct iter_state *state = (struct iter_state *)it->opaque;
-    it->valid = state->cursor.depth > 0;
-    it->key = it->value = BYTES_NONE;
-    if (!it->valid) return;
-    uint8_t key[LIMIT_MAP_KEY];
-    size_t size = keyset_key(&state->cursor, key);
-    struct hash key_hash;
-    struct trie_entry entry;
-    TRIE_KEY_HASH(&key_hash, bytes_of(key, size));
-    bool found = trie_find(&it->map->trie, &entry, &key_hash, bytes_of(key, size));
-    assert(found); /* both halves of a map hold the same keys */
-    it->key = entry.key;
-    it->value = entry.value;
+    if (state->next == state->count) iter_fill(it->map, state);
+    it->valid = state->next < state->count;
+    it->key = it->valid ? entry_key(state->ahead[state->next]) : BYTES_NONE;
+    it->value = it->valid ? entry_value(state->ahead[state->next]) : BYTES_NONE;
 }
 
 void map_seek(const struct map *m, struct map_iter *it, struct bytes from, bool reverse) {
     struct iter_state *state = (struct iter_state *)it->opaque;
     it->map = m;
     state->reverse = reverse;
+    state->next = state->count = 0;
+    state->batch = 1;
     keyset_seek(&state->cursor, &m->keys, from, reverse);
     iter_load(it);
 }
@@ -151,7 +182,7 @@ void map_seek(const struct map *m, struct map_iter *it, struct bytes from, bool 
 void map_next(struct map_iter *it) {
     struct iter_state *state = (struct iter_state *)it->opaque;
     if (!it->valid) return;
-    keyset_step(&state->cursor, state->reverse);
+    state->next++;
     iter_load(it);
 }
 

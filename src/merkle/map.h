@@ -33,6 +33,9 @@ size_t map_bytes(const struct map *m);
 
 /* The value, borrowed until the next write to m. E_NOT_FOUND. */
 err_t map_get(const struct map *m, struct bytes *value, struct bytes key) MUST_CHECK;
+/* Asks for the memory that reading and setting these keys will touch, for all of them at once. A hint: for whoever knows some
+ * tens of keys before it works on them one by one, in a map larger than the processor's caches. */
+void map_prefetch(const struct map *m, const struct bytes *keys, size_t count);
 /* Copies both. An empty value is a value. E_TOO_BIG beyond LIMIT_MAP_KEY / LIMIT_VALUE or for an empty key, E_NO_MEMORY: then
  * nothing changed. */
 err_t map_set(struct map *m, struct bytes key, struct bytes value) MUST_CHECK;

@@ -122,14 +122,45 @@ static void path_fill(const struct path *p, struct trie *t, size_t length, size_
     }
 }
 
-bool trie_find(const struct trie *t, struct trie_entry *out, const struct hash *key_hash, struct bytes key) {
+const struct entry *trie_find(const struct trie *t, const struct hash *key_hash, struct bytes key) {
     struct path p;
     path_find(&p, t, key_hash);
     int i = bucket_find(p.bucket, key_hash, key);
-    if (i < 0) return false;
-    out->key = entry_key(p.bucket->slots[i].entry);
-    out->value = entry_value(p.bucket->slots[i].entry);
-    return true;
+    return i < 0 ? NULL : p.bucket->slots[i].entry;
+}
+
+static void prefetch_range(const void *from, size_t size) {
+    for (size_t i = 0; i < size; i += 64) __builtin_prefetch((const uint8_t *)from + i);
+}
+
+void trie_prefetch(const struct trie *t, const struct hash *key_hashes, size_t count, bool for_writing) {
+    uintptr_t ref[TRIE_PREFETCH_MAX];
+    assert(count <= TRIE_PREFETCH_MAX);
+    for (size_t i = 0; i < count; i++) ref[i] = t->root;
+    bool more = true;
+    for (size_t level = 0; more; level++) {
+        more = false;
+        for (size_t i = 0; i < count; i++) {
+            if (!ref[i] || is_bucket(ref[i])) continue;
+            ref[i] = as_node(ref[i])->child[hash_slot(&key_hashes[i], level)];
+            if (!ref[i]) continue;
+            if (is_bucket(ref[i])) {
+                bucket_prefetch(as_bucket(ref[i]));
+                if (for_writing) prefetch_range(as_bucket(ref[i]), bucket_size(MAP_BUCKET * 2 / 3));
+                continue;
+            }
+            more = true;
+            __builtin_prefetch(&as_node(ref[i])->child[hash_slot(&key_hashes[i], level + 1)]);
+            if (for_writing) prefetch_range(as_node(ref[i]), sizeof(struct node));
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct bucket *b = as_bucket(ref[i]);
+        uint64_t tag = get_be64(key_hashes[i].bytes);
+        for (size_t k = 0; b && k < b->count; k++) {
+            if (b->slots[k].tag == tag) bucket_entry_prefetch(b->slots[k].entry);
+        }
+    }
 }
 
 /* --- Setting --------------------------------------------------------------------------------------------------- */
@@ -315,30 +346,30 @@ static const struct hash *node_hash(const struct node *n, unsigned i) {
     return i < FAN ? &n->hash[i - 1] : ref_hash(n->child[i - FAN]);
 }
 
-static void node_refresh(struct node *n, size_t level) {
+static void node_refresh(struct node *n) {
     unsigned taken = 0;
     for (unsigned i = 0; i < FAN; i++) {
         if (n->child[i]) taken |= 1u << i;
         if (!(n->stale >> i & 1) || !n->child[i]) continue;
-        __builtin_prefetch((const void *)n->child[i]);
+        if (is_bucket(n->child[i])) bucket_prefetch(as_bucket(n->child[i]));
+        __builtin_prefetch(ref_hash(n->child[i]));
         __builtin_prefetch(ref_hash(n->child[i ^ 1]));
     }
     for (unsigned i = 0; i < FAN; i++) {
         if (!(n->stale >> i & 1) || !n->child[i]) continue;
         if (!is_bucket(n->child[i])) {
-            if (as_node(n->child[i])->stale) node_refresh(as_node(n->child[i]), level + 1);
+            if (as_node(n->child[i])->stale) node_refresh(as_node(n->child[i]));
         } else if (as_bucket(n->child[i])->stale) {
             bucket_refresh(as_bucket(n->child[i]));
         }
     }
-    size_t depth = level * TRIE_BITS + TRIE_BITS - 1;
-    for (unsigned width = 2; width <= FAN; width *= 2, depth--) {
+    for (unsigned width = 2; width <= FAN; width *= 2) {
         for (unsigned first = 0; first < FAN; first += width) {
             unsigned mask = ((1u << width) - 1) << first, i = (FAN + first) / width;
             if (!(n->stale & mask)) continue;
             uintptr_t ref = n->child[first];
-            if (!(taken & mask) || (is_bucket(ref) && as_bucket(ref)->depth <= depth)) {
-                n->hash[i - 1] = *ref_hash(taken & mask ? ref : 0);
+            if (!(taken & mask) || (ref && ref == n->child[first + width - 1])) { /* empty, or one bucket */
+                n->hash[i - 1] = *ref_hash(ref);
             } else {
                 tree_inner_hash(&n->hash[i - 1], node_hash(n, 2 * i), node_hash(n, 2 * i + 1));
             }
@@ -349,7 +380,7 @@ static void node_refresh(struct node *n, size_t level) {
 
 void trie_root(struct trie *t, struct hash *root) {
     if (t->root && !is_bucket(t->root)) {
-        if (as_node(t->root)->stale) node_refresh(as_node(t->root), 0);
+        if (as_node(t->root)->stale) node_refresh(as_node(t->root));
     } else if (t->root && as_bucket(t->root)->stale) {
         bucket_refresh(as_bucket(t->root));
     }

@@ -20,11 +20,12 @@ struct trie {
     uintptr_t root; /* 0: empty; a bucket or node, told apart by the lowest bit */
 };
 
-struct trie_entry {
-    struct bytes key, value; /* borrowed until the next write */
-};
-
-bool trie_find(const struct trie *t, struct trie_entry *out, const struct hash *key_hash, struct bytes key);
+/* NULL if key is not there. Borrowed until the next write. */
+const struct entry *trie_find(const struct trie *t, const struct hash *key_hash, struct bytes key);
+/* Brings what trie_find, and for_writing also what trie_set touches for count (<= TRIE_PREFETCH_MAX) hashes into the cache,
+ * waiting for memory once per level instead of once per level and key. */
+#define TRIE_PREFETCH_MAX 16
+void trie_prefetch(const struct trie *t, const struct hash *key_hashes, size_t count, bool for_writing);
 /* Adds or replaces. E_NO_MEMORY: nothing changed. The room for retirements is the caller's to reserve, here and below. */
 err_t trie_set(struct trie *t, struct cow *c, const struct hash *key_hash, struct bytes key,
                struct bytes value) MUST_CHECK;
