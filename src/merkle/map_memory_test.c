@@ -116,9 +116,11 @@ static void every_insert(void **state) {
     assert_int_equal(map_new(&map), OK);
     for (size_t i = 0; i < 400; i++) {
         uint8_t key[LIMIT_MAP_KEY];
-        struct bytes value = bytes_str(i % 7 ? "short" : "long enough to stand alone: "
-            "................................................................................................"
-            "................................................................................................");
+        struct bytes value = bytes_str(
+            i % 7 ? "short"
+                  : "long enough to stand alone: "
+                    "................................................................................................"
+                    "................................................................................................");
         size_t now = fail_each(map, &model, key_of(key, i), &value);
         failures += now;
         if (now > most) most = now;

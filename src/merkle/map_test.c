@@ -13,9 +13,7 @@ static struct bytes world_key(uint8_t out[LIMIT_MAP_KEY], size_t i) {
         out[1] = (uint8_t)i;
         size = 1 + (i >> 3 & 1);
         break;
-    case 1:
-        size = (size_t)snprintf((char *)out, LIMIT_MAP_KEY, "program/%032zu/balance/%zu", i % 3, i * 7919);
-        break;
+    case 1: size = (size_t)snprintf((char *)out, LIMIT_MAP_KEY, "program/%032zu/balance/%zu", i % 3, i * 7919); break;
     case 2:
         memset(out, 0xaa, LIMIT_MAP_KEY);
         put_be32(out + LIMIT_MAP_KEY - 4, (uint32_t)(i * 2654435761u));
@@ -236,7 +234,8 @@ static void root_forgets_history(void **state) {
         uint8_t key[LIMIT_MAP_KEY], value[600];
         pair_open(&a);
         pair_open(&b);
-        for (size_t i = 0; i < wanted; i++) pair_set(&a, world_key(key, random_below(KEY_KINDS)), random_value(value, 600));
+        for (size_t i = 0; i < wanted; i++)
+            pair_set(&a, world_key(key, random_below(KEY_KINDS)), random_value(value, 600));
         struct hash root_a, root_b;
         map_root(a.map, &root_a);
         /* b has more, in another order, other values first, then is reduced to a's contents, with roots in between */
@@ -364,13 +363,78 @@ static void views_as_arguments(void **state) {
     pair_close(&p);
 }
 
+/* Reverse and forward scans that are longer than what an iterator looks ahead, and one that is left and taken up again. */
+static void scans(void **state) {
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    uint8_t key[LIMIT_MAP_KEY];
+    for (size_t i = 0; i < 300; i++) pair_set(&p, world_key(key, i), bytes_of(key, i % 5));
+    for (size_t from = 0; from < p.model.count; from += 13) {
+        for (int reverse = 0; reverse < 2; reverse++) {
+            struct map_iter it;
+            size_t i = from, steps = 0;
+            for (map_seek(p.map, &it, model_key(&p.model, from), reverse); it.valid; map_next(&it), steps++) {
+                expect_bytes(it.key, model_key(&p.model, i));
+                expect_bytes(it.value, model_value(&p.model, i));
+                if (steps == from % 29) { /* a copy goes its own way */
+                    struct map_iter other = it;
+                    map_next(&other);
+                    assert_int_equal(other.valid, reverse ? i > 0 : i + 1 < p.model.count);
+                }
+                i = reverse ? i - 1 : i + 1;
+            }
+            assert_int_equal(steps, reverse ? from + 1 : p.model.count - from);
+        }
+    }
+    /* past the ends */
+    struct map_iter it;
+    memset(key, 0xff, sizeof key);
+    map_seek(p.map, &it, BYTES(key), false);
+    assert_false(it.valid);
+    map_seek(p.map, &it, BYTES(key), true);
+    assert_true(it.valid);
+    expect_bytes(it.key, model_key(&p.model, p.model.count - 1));
+    struct bytes before = bytes_of((const uint8_t[]){0}, 1);
+    map_seek(p.map, &it, before, true);
+    assert_int_equal(it.valid, bytes_compare(model_key(&p.model, 0), before) <= 0);
+    pair_close(&p);
+}
+
+static void prefetch_is_a_hint(void **state) {
+    (void)state;
+    struct pair p;
+    pair_open(&p);
+    static uint8_t space[100][LIMIT_MAP_KEY];
+    struct bytes keys[100];
+    for (size_t i = 0; i < 100; i++) keys[i] = world_key(space[i], i * 5);
+    map_prefetch(p.map, keys, 100); /* the empty map */
+    for (size_t size = 1; size < 600; size = size * 2 + 1) {
+        uint8_t key[LIMIT_MAP_KEY];
+        for (size_t i = 0; i < size; i++) pair_set(&p, world_key(key, i), bytes_of(key, i % 7));
+        struct hash before, after;
+        map_root(p.map, &before);
+        for (size_t count = 0; count <= 100; count += 9) map_prefetch(p.map, keys, count);
+        map_root(p.map, &after);
+        expect_hash(&after, &before);
+    }
+    expect_same(p.map, &p.model);
+    pair_close(&p);
+}
+
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(empty_map),          cmocka_unit_test(limits),
-        cmocka_unit_test(random_histories),   cmocka_unit_test(forks_of_a_line),
-        cmocka_unit_test(grow_and_shrink),    cmocka_unit_test(root_forgets_history),
-        cmocka_unit_test(root_shows_changes), cmocka_unit_test(views_as_arguments),
+        cmocka_unit_test(empty_map),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(random_histories),
+        cmocka_unit_test(forks_of_a_line),
+        cmocka_unit_test(grow_and_shrink),
+        cmocka_unit_test(root_forgets_history),
+        cmocka_unit_test(root_shows_changes),
+        cmocka_unit_test(views_as_arguments),
+        cmocka_unit_test(scans),
+        cmocka_unit_test(prefetch_is_a_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,8 +217,8 @@ size_t page_items_cut(const struct page_items *x, bool inner, bool append) {
         size_t left_keys = cut - first, right_first = cut + first, right_keys = x->count - right_first;
         size_t right = total - left - (inner ? item_size(&x->items[cut]) : 0);
         size_t left_size = cut * fixed + left - left_keys * left_common + left_common;
-        size_t right_size = (x->count - cut) * fixed + right - right_keys * right_common[right_first] +
-                            right_common[right_first];
+        size_t right_size =
+            (x->count - cut) * fixed + right - right_keys * right_common[right_first] + right_common[right_first];
         size_t larger = left_size > right_size ? left_size : right_size;
         if (larger < best_size) {
             best_size = larger;

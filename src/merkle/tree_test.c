@@ -118,7 +118,8 @@ static void vector_proofs(void **state) {
         bool want = json_is_true(json_object_get(one, "verify_ok"));
         json_int_t index = json_integer_value(json_object_get(one, "index"));
         json_int_t total = json_integer_value(json_object_get(one, "total"));
-        struct tree_proof proof = {.index = (uint64_t)index, .total = (uint64_t)total,
+        struct tree_proof proof = {.index = (uint64_t)index,
+                                   .total = (uint64_t)total,
                                    .aunt_count = (uint32_t)json_array_size(aunts)};
         bool sayable = index >= 0 && total >= 0;
         for (size_t a = 0; a < proof.aunt_count; a++) {

@@ -27,8 +27,8 @@ const struct entry *trie_find(const struct trie *t, const struct hash *key_hash,
 #define TRIE_PREFETCH_MAX 16
 void trie_prefetch(const struct trie *t, const struct hash *key_hashes, size_t count, bool for_writing);
 /* Adds or replaces. E_NO_MEMORY: nothing changed. The room for retirements is the caller's to reserve, here and below. */
-err_t trie_set(struct trie *t, struct cow *c, const struct hash *key_hash, struct bytes key,
-               struct bytes value) MUST_CHECK;
+err_t trie_set(struct trie *t, struct cow *c, const struct hash *key_hash, struct bytes key, struct bytes value)
+    MUST_CHECK;
 /* Removes an entry that is there. E_NO_MEMORY: nothing changed. */
 err_t trie_del(struct trie *t, struct cow *c, const struct hash *key_hash, struct bytes key) MUST_CHECK;
 /* The root hash, brought up to date. */
