@@ -68,5 +68,6 @@ typedef void (*bench_group_fn)(struct bench *b);
 void bench_kernels(struct bench *b);
 void bench_map(struct bench *b);
 void bench_commands(struct bench *b);
+void bench_queries(struct bench *b);
 
 #endif

@@ -19,6 +19,7 @@ static const struct {
     {"kernels", bench_kernels},
     {"map", bench_map},
     {"commands", bench_commands},
+    {"queries", bench_queries},
 };
 #define GROUPS (sizeof groups / sizeof *groups)
 #define ROWS_MAX 128
