@@ -296,31 +296,44 @@ err_t worker_query(struct worker *w, struct buf *reply, struct bytes query, uint
     return err;
 }
 
-static void batch_path(struct buf *out, const struct hash *leaves, size_t count, size_t index) {
+static void batch_path(struct buf *out, const struct tree_log *leaves, size_t count, size_t index) {
     struct tree_proof proof;
-    if (tree_prove(&proof, leaves, count, index) != OK) abort();
+    if (tree_log_prove(&proof, leaves, index, count) != OK) abort();
     buf_put_be32(out, (uint32_t)index);
     buf_put_be32(out, (uint32_t)count);
     for (uint32_t i = 0; i < proof.aunt_count; i++) buf_put(out, proof.aunts[i].bytes, HASH_SIZE);
 }
 
-/* One signature over the answers that are there (rule Q4). */
-static void sign_batch(struct worker *w, struct buf *replies, err_t *errs, struct question *x, size_t count) {
-    struct hash leaves[WORKER_BATCH_MAX], root, digest;
-    uint8_t signature[SIGNATURE_SIZE];
-    size_t good = 0;
+/* The answers that are there, as leaves of one tree. E_NO_MEMORY. */
+static err_t plant(struct tree_log *leaves, const struct worker *w, const err_t *errs, const struct question *x,
+                   size_t count) {
     for (size_t i = 0; i < count; i++) {
+        struct hash digest, leaf;
         if (errs[i] != OK) continue;
         rule_answer_digest(&digest, &w->genesis->net, buf_bytes(&x[i].answer));
-        tree_leaf_hash(&leaves[good++], BYTES(digest.bytes));
+        tree_leaf_hash(&leaf, BYTES(digest.bytes));
+        TRY(tree_log_append(leaves, &leaf));
     }
-    if (good == 0) return;
-    tree_root_of_hashes(&root, leaves, good);
-    rule_answer_batch_digest(&digest, &w->genesis->net, &root, (uint32_t)good);
-    sign(signature, &w->sign_key, BYTES(digest.bytes));
-    size_t at = 0;
+    return OK;
+}
+
+/* One signature over the answers that are there (rule Q4). */
+static void sign_batch(struct worker *w, struct buf *replies, err_t *errs, struct question *x, size_t count) {
+    struct tree_log *leaves = NULL;
+    struct hash root, digest;
+    uint8_t signature[SIGNATURE_SIZE];
+    err_t err = tree_log_new(&leaves);
+    if (err == OK) err = plant(leaves, w, errs, x, count);
+    size_t good = err == OK ? (size_t)tree_log_count(leaves) : 0, at = 0;
+    if (good > 0) {
+        tree_log_root(&root, leaves);
+        rule_answer_batch_digest(&digest, &w->genesis->net, &root, (uint32_t)good);
+        sign(signature, &w->sign_key, BYTES(digest.bytes));
+    }
     for (size_t i = 0; i < count; i++) {
         if (errs[i] != OK) continue;
+        errs[i] = err;
+        if (err != OK) continue;
         struct buf path;
         buf_init(&path, LIMIT_PROOF);
         batch_path(&path, leaves, good, at++);
@@ -328,6 +341,7 @@ static void sign_batch(struct worker *w, struct buf *replies, err_t *errs, struc
         errs[i] = buf_err(&path) == OK ? buf_err(&replies[i]) : E_NO_MEMORY;
         buf_fini(&path);
     }
+    tree_log_free(leaves);
 }
 
 void worker_query_batch(struct worker *w, struct buf *replies, err_t *errs, const struct bytes *queries, size_t count,
