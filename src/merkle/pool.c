@@ -174,7 +174,7 @@ void *pool_alloc(struct pool_cache *c, size_t size) {
 /* Puts an object into the magazine at *m, exchanging it when full. Without memory for a magazine the object is lost until
  * the family ends, which is better than a free that fails. */
 static void magazine_put(struct pool *p, struct pool_magazine **m, size_t class, void *object) {
-    if (*m && (*m)->count == POOL_MAGAZINE) {
+    if (*m && (*m)->count >= POOL_MAGAZINE) {
         magazine_push(&p->stock[class], *m);
         *m = NULL;
     }
