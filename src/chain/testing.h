@@ -335,7 +335,7 @@ static inline void worker_boot(struct net *n, struct test_worker *w, unsigned op
     snprintf(kind, sizeof kind, "worker %s boot %u", label, incarnation);
     w->operator_ = operator_;
     w->incarnation = incarnation;
-    snprintf(w->label, sizeof w->label, "%s", label);
+    if (label != w->label) snprintf(w->label, sizeof w->label, "%s", label);
     test_key(&w->key, kind, operator_);
     test_seed(&seed, kind, 1000 + operator_);
     hpke_derive_key(&w->hpke, BYTES(seed.secret_bytes));
