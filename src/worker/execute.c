@@ -178,10 +178,9 @@ static err_t run(struct program_run **out, struct step *s, const struct program_
         .resolve = resolve,
         .resolve_ctx = s->r->programs,
     };
-    uint64_t gas = gas_of(s);
-    s->c->round_gas += gas;
-    err_t err = program_run(out, s->w->engine, slot->ref->module, &env, input, (gas_t){gas});
+    err_t err = program_run(out, s->w->engine, slot->ref->module, &env, input, (gas_t){gas_of(s)});
     secret_clear(&seed);
+    if (err == OK) s->c->round_gas += program_run_gas(*out).units;
     if (err == E_LIMIT) return block(s, BLOCKED_HOST); /* queries hold every instance: again in a moment */
     return err;
 }
