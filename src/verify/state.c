@@ -67,6 +67,15 @@ static err_t name_conflict(const struct light_trust *trust, const struct light_b
     return fault_set(f, E_CONFLICT, "two different final blocks at height %lu", (unsigned long)trust->height);
 }
 
+/* The trusted block itself. Its header is known, but these bytes may go into a receipt: the commit must verify as well. */
+static err_t accept_again(const struct light_trust *trust, const struct light_block *block, struct fault *f) {
+    struct light_trust before = *trust;
+    before.height = 0;
+    before.time = (struct light_time){INT64_MIN, 0};
+    memcpy(before.next_validators_hash.bytes, block->header.validators_hash.bytes, HASH_SIZE);
+    return light_advance(&before, block, f);
+}
+
 /* Decodes a light block and checks it against trust, which moves forward if the block is newer. */
 static err_t accept_block(struct light_trust *trust, struct light_header *header, struct bytes encoded, struct fault *f) {
     struct light_block block = {0};
@@ -80,6 +89,8 @@ static err_t accept_block(struct light_trust *trust, struct light_header *header
         err = accept_older(trust, &block, f);
     } else if (!hash_equal(&hash, &trust->header_hash)) {
         err = name_conflict(trust, &block, f);
+    } else {
+        err = accept_again(trust, &block, f);
     }
     if (err == OK) *header = block.header;
     light_block_fini(&block);
