@@ -137,7 +137,7 @@ static err_t start_engine(struct node *node, struct fault *f) {
 
 static err_t endpoint_path(char out[PATH_SIZE], const struct node *node, struct fault *f) {
     int n = snprintf(out, PATH_SIZE, "%s/endpoint", node->options.dir);
-    return n > 0 && n < PATH_SIZE ? OK : fault_set(f, E_TOO_BIG, "a path of %zu bytes", strlen(node->options.dir));
+    return n > 0 && n < PATH_SIZE ? OK : fault_set(f, E_TOO_BIG, "the path of --dir");
 }
 
 static err_t start_server(struct node *node, struct fault *f) {

@@ -1,5 +1,5 @@
 /* Counters in Prometheus' text form. */
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,13 +11,18 @@ static void put(struct buf *out, const char *type, const char *name, const char 
                 (unsigned long long)value);
 }
 
+/* "total resident ...", in pages. */
 static uint64_t resident_bytes(void) {
-    unsigned long long total = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) return 0;
-    if (fscanf(file, "%llu %llu", &total, &resident) != 2) resident = 0;
-    (void)fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    struct buf text;
+    uint64_t pages = 0;
+    buf_init(&text, 256);
+    if (file_read(&text, "/proc/self/statm", 255, NULL) == OK) {
+        buf_put_u8(&text, 0);
+        const char *second = strchr((const char *)text.data, ' ');
+        if (second != NULL) pages = strtoull(second, NULL, 10);
+    }
+    buf_fini(&text);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 err_t call_metrics(struct call *c) {

@@ -36,7 +36,18 @@ err_t mempool_new(struct mempool **out, size_t max_txs, size_t max_bytes) {
 
 void mempool_free(struct mempool *m) {
     if (m == NULL) return;
-    while (m->oldest != NULL) mempool_remove(m, m->oldest);
+    struct mempool_tx *newer = NULL;
+    for (struct mempool_tx *t = m->oldest; t != NULL; t = newer) {
+        newer = t->newer;
+        free(t);
+    }
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct mempool_account *next = NULL;
+        for (struct mempool_account *a = m->accounts[i]; a != NULL; a = next) {
+            next = a->next_in_bucket;
+            free(a);
+        }
+    }
     free(m);
 }
 

@@ -7,8 +7,15 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine/mempool.h"
+
+static void seed_random(void) {
+    unsigned seed = getenv("SEED") != NULL ? (unsigned)strtoul(getenv("SEED"), NULL, 10) : (unsigned)time(NULL);
+    print_message("seed %u\n", seed);
+    srand(seed);
+}
 
 /* Just enough of a Tx: body { suite 1, network, account, filler }. */
 static struct bytes make_tx(uint8_t out[300], uint8_t account, uint8_t number, size_t filler) {
@@ -84,7 +91,7 @@ static void test_account_of(void **state) {
         (void)mempool_account_of(bytes_of(exact, cut));
         free(exact);
     }
-    srand(7);
+    seed_random();
     for (int round = 0; round < 20000; round++) {
         uint8_t junk[40];
         size_t size = (size_t)rand() % sizeof junk;
@@ -184,9 +191,7 @@ static void test_limits(void **state) {
 /* Many random steps against a plain list. */
 static void test_against_model(void **state) {
     (void)state;
-    unsigned seed = getenv("SEED") != NULL ? (unsigned)strtoul(getenv("SEED"), NULL, 10) : 12345;
-    print_message("seed %u\n", seed);
-    srand(seed);
+    seed_random();
     struct mempool *m = make_pool(1000, 1 << 20);
     struct hash model[1000];
     size_t count = 0;
