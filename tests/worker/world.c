@@ -1,5 +1,7 @@
 #include "world.h"
 
+#include "program/testing_signals.h"
+
 #define START_MS UINT64_C(1795564800000)
 #define STEP_MS  10
 
@@ -418,6 +420,11 @@ static void read_probe(struct world *x) {
     (void)fclose(file);
 }
 
+void world_set_up(void) {
+    if (crypto_init() != OK) abort();
+    signals_keep();
+}
+
 struct world *world_new(const char *params) {
     struct world *x = calloc(1, sizeof *x);
     struct fault f = {0};
@@ -426,7 +433,7 @@ struct world *world_new(const char *params) {
     uint8_t entropy[64];
     struct program_config config = {.concurrent_calls = 16};
     assert_non_null(x);
-    must(crypto_init(), NULL, "crypto");
+    signals_restore(); /* cmocka's handlers are for crashes, Wasmtime's for traps */
     x->now_ms = START_MS;
     make_genesis(x, params);
     read_probe(x);

@@ -82,6 +82,8 @@ struct world {
     struct buf last_votes; /* the newest Statements Tx a worker sent */
 };
 
+/* Once, in main. */
+void world_set_up(void);
 /* params: more members of genesis' params as JSON text, starting with a comma, or "". */
 struct world *world_new(const char *params);
 void world_free(struct world *x);
