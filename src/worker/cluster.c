@@ -343,13 +343,12 @@ err_t cluster_drive(struct worker *w, struct cluster *c) {
         err_t err = disk_load(w, c);
         if (err != OK && err != E_NOT_READY) return err;
     }
-    if (c->snapshot_in.size == 0) {
-        TRY(execute_round(w, c));
-        TRY(disk_drive(w, c));
-    }
+    bool loaded = c->snapshot_in.size == 0;
+    if (loaded) TRY(execute_round(w, c));
     TRY(vote_drive(w, c));
     update_phase(c);
     TRY(publish(w, c));
+    if (loaded) TRY(disk_drive(w, c)); /* after publishing: a snapshot takes the replies from what is published */
     TRY(keys_drive(w, c));
     return ask_page(w, c);
 }

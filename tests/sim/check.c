@@ -41,7 +41,8 @@ static void check_vote(struct sim *s, const Nacre__CheckpointVote *v) {
     const struct sim_log *log = &s->node.logs[s->cluster ? s->cluster - 1 : 0];
     struct sim_check *c = &s->check;
     if (v->index >= log->count) {
-        sim_fail(s, "a vote on entry %lu, which is not in the log of %zu: not final", (unsigned long)v->index, log->count);
+        sim_fail(s, "a vote on entry %lu, which is not in the log of %zu: not final", (unsigned long)v->index,
+                 log->count);
         return;
     }
     if (!bytes_equal(codec_bytes(v->log_head), BYTES(log->entries[v->index].head.bytes))) {

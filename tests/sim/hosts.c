@@ -59,7 +59,10 @@ static void step(struct sim *s, struct sim_instance *x, const struct worker_even
 static void arrive(struct sim *s, void *arg) {
     struct parcel *p = arg;
     if (p->to->worker && p->boot == p->to->boots) {
-        struct worker_event e = {.kind = p->kind, .id = p->id, .data = buf_bytes(&p->data), .data2 = buf_bytes(&p->data2)};
+        struct worker_event e = {.kind = p->kind,
+                                 .id = p->id,
+                                 .data = buf_bytes(&p->data),
+                                 .data2 = buf_bytes(&p->data2)};
         if (p->kind == WORKER_FAILED) e.err = E_NETWORK;
         step(s, p->to, &e);
     }

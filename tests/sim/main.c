@@ -72,12 +72,13 @@ static bool run_seed(struct sim *s, const struct arguments *a, uint64_t seed, st
     bool ok = sim_run(s, seed, a->commands, engine, wasm);
     if (!ok || a->verbose) {
         printf("seed %lu: %s%s\n", (unsigned long)seed, ok ? "ok" : "FAILED: ", ok ? "" : s->failure);
-        printf("  %zu commands, %lu receipts, %lu queries; %lu blocks, %lu crashes, %lu rollbacks, %lu damaged, %lu clones, "
-               "%lu lies, %lu lost, %lu doubled, %.1f s virtual\n",
-               s->command_count, (unsigned long)s->receipts, (unsigned long)s->queries, (unsigned long)s->node.blocks,
-               (unsigned long)s->crashes, (unsigned long)s->rollbacks, (unsigned long)s->damages, (unsigned long)s->clones,
-               (unsigned long)s->lies, (unsigned long)s->lost, (unsigned long)s->duplicates,
-               (double)(s->now_ms - UINT64_C(1790000000000)) / 1000);
+        printf(
+            "  %zu commands, %lu receipts, %lu queries; %lu blocks, %lu crashes, %lu rollbacks, %lu damaged, %lu clones, "
+            "%lu lies, %lu lost, %lu doubled, %.1f s virtual\n",
+            s->command_count, (unsigned long)s->receipts, (unsigned long)s->queries, (unsigned long)s->node.blocks,
+            (unsigned long)s->crashes, (unsigned long)s->rollbacks, (unsigned long)s->damages, (unsigned long)s->clones,
+            (unsigned long)s->lies, (unsigned long)s->lost, (unsigned long)s->duplicates,
+            (double)(s->now_ms - UINT64_C(1790000000000)) / 1000);
     }
     return ok;
 }
@@ -91,7 +92,8 @@ int main(int argc, char **argv) {
     uint64_t failed = 0;
     log_init("sim", LOG_ERROR);
     buf_init(&wasm, LIMIT_CODE);
-    if (!s || crypto_init() != OK || program_engine_new(&engine, &(struct program_config){.concurrent_calls = 64}) != OK ||
+    if (!s || crypto_init() != OK ||
+        program_engine_new(&engine, &(struct program_config){.concurrent_calls = 64}) != OK ||
         file_read(&wasm, a.program, LIMIT_CODE, &f) != OK) {
         fprintf(stderr, "nacre-sim: %s\n", f.detail);
         return 1;
@@ -109,7 +111,8 @@ int main(int argc, char **argv) {
     if (a.expect_failure) {
         puts(failed ? "the broken defence was found" : "NOT FOUND: the simulator does not see this defence missing");
     } else {
-        printf("%lu seeds from %lu, %lu failed\n", (unsigned long)a.seeds, (unsigned long)a.seed, (unsigned long)failed);
+        printf("%lu seeds from %lu, %lu failed\n", (unsigned long)a.seeds, (unsigned long)a.seed,
+               (unsigned long)failed);
     }
     program_engine_free(engine);
     buf_fini(&wasm);

@@ -66,7 +66,9 @@ void node_crash(struct sim *s) {
     chain_free(n->chain);
     n->chain = NULL;
     n->pending_count = 0;
-    fatal(s, chain_restore(&n->chain, &(struct chain_config){program_check}, &s->genesis, n->tip.height, n->tip.time_ms, state),
+    fatal(s,
+          chain_restore(&n->chain, &(struct chain_config){program_check}, &s->genesis, n->tip.height, n->tip.time_ms,
+                        state),
           "restore");
 }
 
@@ -96,8 +98,9 @@ static void keep_entries(struct sim *s, const struct chain_effects *effects) {
 static void keep_results(struct sim *s, const struct chain_effects *effects, const size_t *included, uint64_t height) {
     for (size_t i = 0; i < effects->result_count; i++) {
         struct sim_tx *tx = &s->node.txs[included[i]];
-        if (tx->included) sim_fail(s, "a transaction was included twice, at heights %lu and %lu", (unsigned long)tx->height,
-                                   (unsigned long)height);
+        if (tx->included)
+            sim_fail(s, "a transaction was included twice, at heights %lu and %lu", (unsigned long)tx->height,
+                     (unsigned long)height);
         tx->included = true;
         tx->height = height;
         tx->code = effects->results[i].code;
@@ -140,7 +143,8 @@ static void recheck(struct sim *s) {
     chain_check_reset(n->chain);
     for (size_t i = 0; i < n->pending_count; i++) {
         struct sim_tx *tx = &n->txs[n->pending[i]];
-        if (!tx->included && chain_check(n->chain, buf_bytes(&tx->bytes), NULL) == OK) n->pending[kept++] = n->pending[i];
+        if (!tx->included && chain_check(n->chain, buf_bytes(&tx->bytes), NULL) == OK)
+            n->pending[kept++] = n->pending[i];
     }
     n->pending_count = kept;
 }
@@ -159,7 +163,8 @@ static void make_block(struct sim *s) {
     if (s->failed) return;
     struct chain_block decided = {n->tip.height + 1, time_ms, block.header_hash, txs, count};
     struct fault f = {0};
-    if (chain_process(n->chain, txs, count, time_ms, &f) != OK) sim_fail(s, "an honest block is not accepted: %s", f.detail);
+    if (chain_process(n->chain, txs, count, time_ms, &f) != OK)
+        sim_fail(s, "an honest block is not accepted: %s", f.detail);
     fatal(s, map_fork(&before, chain_state(n->chain)), "fork");
     fatal(s, chain_finalize(n->chain, &effects, &decided), "finalize");
     if (s->failed) return;
@@ -180,7 +185,8 @@ void node_tick(struct sim *s, void *unused) {
     (void)unused;
     const struct sim_node *n = &s->node;
     bool proof_due = n->tip.height >= n->solo.initial_height && !hash_equal(&n->tip.app_hash, &n->tip.proven_hash);
-    if (n->pending_count > 0 || proof_due || s->now_ms >= n->last_block_ms + s->genesis.params->heartbeat_ms) make_block(s);
+    if (n->pending_count > 0 || proof_due || s->now_ms >= n->last_block_ms + s->genesis.params->heartbeat_ms)
+        make_block(s);
     sim_after(s, TICK_MS, node_tick, NULL);
 }
 
@@ -207,7 +213,8 @@ err_t node_submit(struct sim *s, struct bytes tx, struct fault *f) {
     check_outside(s, tx, "a transaction");
     struct sim_tx *known = (struct sim_tx *)node_find_tx(s, &hash);
     if (known && is_pending(n, (size_t)(known - n->txs))) return fault_set(f, E_DUPLICATE, "already pending");
-    TRY(chain_check(n->chain, tx, f)); /* also what was included before: nothing but the chain's own rules may stop it */
+    TRY(chain_check(n->chain, tx,
+                    f)); /* also what was included before: nothing but the chain's own rules may stop it */
     if (n->tx_count == n->tx_capacity) {
         n->tx_capacity = n->tx_capacity ? 2 * n->tx_capacity : 1024;
         n->txs = realloc(n->txs, n->tx_capacity * sizeof *n->txs);
@@ -351,9 +358,7 @@ static void corrupt_page(struct sim *s, Nacre__LogPage *page, struct buf *scratc
         }
         entry->header = codec_field(buf_bytes(scratch));
         break;
-    default: /* one entry fewer */
-        page->n_entries--;
-        break;
+    default: /* one entry fewer */ page->n_entries--; break;
     }
 }
 

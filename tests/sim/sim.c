@@ -6,8 +6,8 @@
 #include "sim.h"
 
 #define START_MS UINT64_C(1790000000000)
-#define FAULTS_END_MS 60000  /* faults cease after so much virtual time, or when all commands are sent */
-#define REST_MS 240000       /* and then everything must come to rest within this */
+#define FAULTS_END_MS 60000 /* faults cease after so much virtual time, or when all commands are sent */
+#define REST_MS 240000      /* and then everything must come to rest within this */
 
 /* --- randomness (xoshiro256**) ------------------------------------------------------------------------------------------ */
 
@@ -107,8 +107,8 @@ void sim_send(struct sim *s, sim_fn fn, void *arg, void *(*dup)(const void *), v
     }
     if (sim_chance(s, s->faults.duplicate)) {
         s->duplicates++;
-        push(s, (struct sim_event){s->now_ms + 1 + sim_below(s, 4 * s->faults.delay_max_ms), s->next_number++, fn, dup(arg),
-                                   drop});
+        push(s, (struct sim_event){s->now_ms + 1 + sim_below(s, 4 * s->faults.delay_max_ms), s->next_number++, fn,
+                                   dup(arg), drop});
     }
     push(s, (struct sim_event){s->now_ms + 1 + sim_below(s, s->faults.delay_max_ms), s->next_number++, fn, arg, drop});
 }
@@ -137,15 +137,16 @@ static void make_genesis(struct sim *s) {
         buf_put_fmt(&accounts, ",{\"public_key\":\"%s\",\"balance\":\"1000000000000000\"}", key);
     }
     buf_put_u8(&accounts, 0);
-    (void)snprintf(text, sizeof text,
-                   "{\"accounts\":[{\"public_key\":\"%s\",\"balance\":\"1000000000000000\"}%s],"
-                   "\"validators\":[{\"public_key\":\"%s\",\"power\":10}],"
-                   "\"releases\":[{\"measurement\":\"%s\",\"role\":\"worker\",\"name\":\"sim-worker\",\"publisher\":\"%s\"},"
-                   "{\"measurement\":\"%s\",\"role\":\"key-service\",\"name\":\"sim-keyd\",\"publisher\":\"%s\"}],"
-                   "\"params\":{\"allow_simulation\":true,\"sim_issuers\":[\"%s\"],\"publishers\":[\"%s\"],"
-                   "\"key_operators\":[\"%s\"],\"key_threshold\":1}}",
-                   operator_key, (const char *)accounts.data, validator, worker, operator_id, keyd, operator_id, issuer,
-                   operator_id, operator_id);
+    (void)snprintf(
+        text, sizeof text,
+        "{\"accounts\":[{\"public_key\":\"%s\",\"balance\":\"1000000000000000\"}%s],"
+        "\"validators\":[{\"public_key\":\"%s\",\"power\":10}],"
+        "\"releases\":[{\"measurement\":\"%s\",\"role\":\"worker\",\"name\":\"sim-worker\",\"publisher\":\"%s\"},"
+        "{\"measurement\":\"%s\",\"role\":\"key-service\",\"name\":\"sim-keyd\",\"publisher\":\"%s\"}],"
+        "\"params\":{\"allow_simulation\":true,\"sim_issuers\":[\"%s\"],\"publishers\":[\"%s\"],"
+        "\"key_operators\":[\"%s\"],\"key_threshold\":1}}",
+        operator_key, (const char *)accounts.data, validator, worker, operator_id, keyd, operator_id, issuer,
+        operator_id, operator_id);
     buf_fini(&accounts);
     buf_init(&s->genesis_json, GENESIS_MAX);
     if (genesis_make(&s->genesis_json, text, "2026-09-21T14:13:20Z", &f) != OK ||
@@ -234,6 +235,43 @@ static bool at_rest(const struct sim *s) {
     return true;
 }
 
+/* What keeps a run from resting, for whoever looks into a failed seed. */
+static void describe(const struct sim *s) {
+    struct worker_status status;
+    for (size_t i = 0; i < SIM_HOSTS; i++) {
+        worker_status(s->instances[i].worker, &status);
+        printf("  worker %zu: incarnation %u%s, height %lu, %lu bad answers (%s)\n", i, status.incarnation,
+               status.shut_out ? " SHUT OUT" : "", (unsigned long)status.height, (unsigned long)status.bad_answers,
+               status.last_bad);
+        for (size_t k = 0; k < status.cluster_count; k++) {
+            const struct worker_cluster_status *c = &status.clusters[k];
+            printf("    %s: %lu executed, %lu agreed, %lu in the log, epoch %lu, %lu repairs\n",
+                   worker_phase_name(c->phase), (unsigned long)c->executed, (unsigned long)c->agreed,
+                   (unsigned long)c->log_count, (unsigned long)c->epoch, (unsigned long)c->repairs);
+        }
+    }
+    for (size_t i = 0; i < s->command_count; i++) {
+        const struct sim_tx *tx = node_find_tx(s, &s->commands[i].hash);
+        if (!s->commands[i].acknowledged) {
+            printf("  command %zu '%c': %s;", i, s->commands[i].kind,
+                   !tx              ? "never taken"
+                   : !tx->included  ? "pending"
+                   : tx->code == OK ? "unanswered"
+                                    : err_name(tx->code));
+            for (size_t k = 0; k < SIM_HOSTS; k++) {
+                struct buf out;
+                struct fault f = {0};
+                struct secret entropy = {{0}};
+                buf_init(&out, LIMIT_HTTP_RESPONSE);
+                err_t err = worker_reply(s->instances[k].worker, &out, s->cluster, &s->commands[i].hash, &entropy, &f);
+                printf(" worker %zu: %s %s", k, err == OK ? "not agreed" : err_name(err), f.detail);
+                buf_fini(&out);
+            }
+            puts("");
+        }
+    }
+}
+
 bool sim_run(struct sim *s, uint64_t seed, size_t commands, struct program_engine *engine, struct bytes wasm) {
     bool verbose = s->verbose;
     memset(s, 0, sizeof *s);
@@ -267,9 +305,11 @@ bool sim_run(struct sim *s, uint64_t seed, size_t commands, struct program_engin
             end_faults(s);
         }
         if (!faulty && s->now_ms > rest_since + 2000 && at_rest(s)) break;
-        if (!faulty && s->now_ms > rest_since + REST_MS) sim_fail(s, "not at rest %d s after all faults ceased", REST_MS / 1000);
+        if (!faulty && s->now_ms > rest_since + REST_MS)
+            sim_fail(s, "not at rest %d s after all faults ceased", REST_MS / 1000);
     }
     if (!s->failed) check_final(s);
+    if (s->failed && s->verbose) describe(s);
     return !s->failed;
 }
 

@@ -18,11 +18,11 @@
 #include "program/program.h"
 #include "worker/worker.h"
 
-#define SIM_HOSTS 3      /* machines that run a worker; the clone of one is an extra instance on its own disk */
+#define SIM_HOSTS 3 /* machines that run a worker; the clone of one is an extra instance on its own disk */
 #define SIM_INSTANCES 4
 #define SIM_USERS 4
 #define SIM_CLUSTER_MAX 4
-#define SIM_VIEWS 64     /* past states a lying node can answer from */
+#define SIM_VIEWS 64                      /* past states a lying node can answer from */
 #define SIM_MARKER "sim-plaintext-marker" /* in every input and state: must never be seen outside a TEE */
 
 struct sim;
@@ -73,7 +73,7 @@ struct sim_node {
     struct chain *chain;
     struct solo solo;
     struct solo_tip tip;
-    struct sim_view views[SIM_VIEWS]; /* ring by height */
+    struct sim_view views[SIM_VIEWS];     /* ring by height */
     struct sim_log logs[SIM_CLUSTER_MAX]; /* by cluster id - 1 */
     struct sim_tx *txs;
     size_t tx_count, tx_capacity;
@@ -137,11 +137,11 @@ struct sim_command {
     struct buf tx;
     size_t user;
     struct client_context context; /* that sealed it */
-    bool abandoned;    /* refused for good before it was included */
-    bool acknowledged; /* the user holds an agreed, opened reply */
-    char kind;         /* ' ' counted, '!' traps, '-' refused, 'x' hostile: must not run */
-    uint64_t n;        /* the program's answer */
-    uint64_t index;    /* log index */
+    bool abandoned;                /* refused for good before it was included */
+    bool acknowledged;             /* the user holds an agreed, opened reply */
+    char kind;                     /* ' ' counted, '!' traps, '-' refused, 'x' hostile: must not run */
+    uint64_t n;                    /* the program's answer */
+    uint64_t index;                /* log index */
     uint32_t status;
     uint64_t next_ask_ms;
 };
@@ -182,7 +182,7 @@ void check_fini(struct sim *s);
 /* --- the whole ------------------------------------------------------------------------------------------------------------- */
 
 struct sim_faults {
-    unsigned loss, duplicate, lie;          /* per mille of messages */
+    unsigned loss, duplicate, lie;            /* per mille of messages */
     unsigned crash, roll_back, damage, clone; /* per mille of 100 ms */
     uint64_t delay_max_ms;
 };

@@ -240,7 +240,8 @@ static void replay(struct sim *s) {
 
 /* --- answers -------------------------------------------------------------------------------------------------------------------- */
 
-static void check_answer(struct sim *s, struct sim_command *c, const Nacre__ReplyBody *body, const Nacre__CommandReply *reply) {
+static void check_answer(struct sim *s, struct sim_command *c, const Nacre__ReplyBody *body,
+                         const Nacre__CommandReply *reply) {
     static const struct {
         char kind;
         uint32_t status;
@@ -324,7 +325,9 @@ static void ask_query(struct sim *s, const struct sim_command *c) {
     if (!x->worker || !c->acknowledged || c->kind != ' ' || c->status != PROGRAM_DONE || !u->has_target) return;
     struct client_context context;
     struct secret entropy = sim_secret(s), for_worker = sim_secret(s);
-    struct client_query q = {.min_index = c->index + 1, .max_age_ms = 3600000, .gas_limit = GAS,
+    struct client_query q = {.min_index = c->index + 1,
+                             .max_age_ms = 3600000,
+                             .gas_limit = GAS,
                              .input = bytes_str(SIM_MARKER)};
     struct buf query, out;
     struct worker_status status;
@@ -336,8 +339,8 @@ static void ask_query(struct sim *s, const struct sim_command *c) {
     buf_init(&query, LIMIT_TX);
     buf_init(&out, LIMIT_HTTP_RESPONSE);
     worker_status(x->worker, &status);
-    err_t err = client_context_open(&context, SEAL_QUERY, &u->target, &u->identity, chain_height(s->node.chain) + LIFETIME,
-                                    &entropy);
+    err_t err = client_context_open(&context, SEAL_QUERY, &u->target, &u->identity,
+                                    chain_height(s->node.chain) + LIFETIME, &entropy);
     if (err == OK) err = client_seal_query(&context, &query, &q);
     if (err == OK) check_outside(s, buf_bytes(&query), "a query");
     if (err == OK) err = worker_query(x->worker, &out, buf_bytes(&query), s->now_ms, &for_worker, NULL);
