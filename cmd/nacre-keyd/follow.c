@@ -56,14 +56,22 @@ struct standing {
     uint64_t sequence;
 };
 
-static void read_seat(struct standing *out, const struct service *s, const Nacre__SharingRecord *sharing,
-                      const struct hash *id) {
+/* A seat keeps its share for the life of a sharing: with another one there is nothing to wait for. */
+static err_t read_seat(struct standing *out, const struct service *s, const Nacre__SharingRecord *sharing,
+                       const struct hash *id, struct fault *f) {
     for (size_t i = 0; i < sharing->n_seats; i++) {
         const Nacre__KeySeat *seat = sharing->seats[i];
-        if (!bytes_equal(codec_bytes(seat->id_key), BYTES(id->bytes))) continue;
+        if (seat->index != out->index) continue;
+        if (!bytes_equal(codec_bytes(seat->id_key), BYTES(id->bytes))) {
+            (void)fault_set(f, E_NOT_PERMITTED, "seat %u holds another share than %s/share.sealed", seat->index,
+                            s->options.dir);
+            if (f) f->remedy = "start with the directory that registered, or restore its share.sealed";
+            return E_NOT_PERMITTED;
+        }
         out->incarnation = seat->incarnation;
         out->endpoint_is_ours = strcmp(seat->endpoint, s->endpoint) == 0;
     }
+    return OK;
 }
 
 static err_t read_standing(struct standing *out, const struct service *s, const Nacre__StateAnswer *state,
@@ -84,8 +92,9 @@ static err_t read_standing(struct standing *out, const struct service *s, const 
     }
     if (!state->items[1]->absent) {
         TRY(CODEC_UNPACK(&sharing, nacre__sharing_record, codec_bytes(state->items[1]->value), LIMIT_VALUE));
-        read_seat(out, s, sharing, id);
+        err_t err = read_seat(out, s, sharing, id, f);
         codec_free(sharing);
+        if (err != OK) return err;
     }
     if (recent.size == 8 + HASH_SIZE) {
         out->block_height = get_be64(recent.data);

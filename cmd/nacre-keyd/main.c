@@ -35,6 +35,10 @@ static err_t parse_listen(struct options *o, char *listen, struct fault *f) {
         return fault_set(f, E_USAGE, "--listen %s, expected HOST:PORT", listen);
     }
     *colon = '\0';
+    if (listen[0] == '[' && colon[-1] == ']') { /* an IPv6 address */
+        colon[-1] = '\0';
+        listen++;
+    }
     o->bind_address = listen;
     o->port = (uint16_t)port;
     return OK;
@@ -101,15 +105,21 @@ static err_t load_operator(struct service *s, struct fault *f) {
     return err;
 }
 
+static void endpoint_path(char out[512], const struct service *s) {
+    (void)snprintf(out, 512, "%s/endpoint", s->options.dir);
+}
+
 static err_t start_server(struct service *s, struct fault *f) {
     struct net_server_config config = {.bind_address = s->options.bind_address, .port = s->options.port};
-    char path[512];
+    bool v6 = strchr(s->options.bind_address, ':') != NULL;
+    char path[512], message[160];
     TRY(net_server_start(&s->server, &config, api_handle, s, f));
-    (void)snprintf(s->endpoint, sizeof s->endpoint, "http://%s:%u", s->options.bind_address,
-                   net_server_port(s->server));
-    (void)snprintf(path, sizeof path, "%s/endpoint", s->options.dir);
+    (void)snprintf(s->endpoint, sizeof s->endpoint, "http://%s%s%s:%u", v6 ? "[" : "", s->options.bind_address,
+                   v6 ? "]" : "", net_server_port(s->server));
+    endpoint_path(path, s);
     TRY(file_write(path, bytes_str(s->endpoint), 0644, f));
-    log_info("listening", "endpoint=%s", s->endpoint);
+    (void)snprintf(message, sizeof message, "listening on %s", s->endpoint);
+    log_info(message, "");
     return OK;
 }
 
@@ -121,7 +131,7 @@ static err_t run(struct service *s, int argc, char **argv, struct fault *f) {
     TRY(load_genesis(s, f));
     TRY(load_operator(s, f));
     TRY(tee_open_sim(&s->tee, s->options.tee_sim, f));
-    log_warn("SIMULATED: no hardware protects this share", "%s", "");
+    log_warn("SIMULATED: no hardware protects this share", "");
     TRY(share_open(s, f));
     TRY(start_server(s, f));
     TRY(follow_chain(s, f));
@@ -141,6 +151,12 @@ int main(int argc, char **argv) {
     (void)signal(SIGPIPE, SIG_IGN);
 
     err_t err = run(s, argc, argv, &f);
+    if (s->endpoint[0] != '\0') {
+        char path[512];
+        endpoint_path(path, s);
+        err_t ignored = file_remove(path, NULL); /* it only helps who looks for a running service */
+        (void)ignored;
+    }
     net_server_stop(s->server);
     keyd_free(s->keyd);
     tee_close(s->tee);

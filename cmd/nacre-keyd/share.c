@@ -58,7 +58,7 @@ static err_t create(struct service *s, struct buf *secret, struct fault *f) {
     keyd_secret_create(secret, entropy);
     secret_wipe(entropy, sizeof entropy);
     TRY(buf_err(secret));
-    log_info("a new share is drawn", "%s", "");
+    log_info("a new share is drawn", "");
     return seal(s, buf_bytes(secret), f);
 }
 
