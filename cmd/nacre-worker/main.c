@@ -135,8 +135,11 @@ static err_t make_folders(const struct process *p, struct fault *f) {
 }
 
 static err_t start_server(struct process *p, struct fault *f) {
-    struct net_server_config config = {
-        .bind_address = p->options.bind_address, .port = p->options.port, .threads = 32, .body_max = LIMIT_HTTP_BODY};
+    struct net_server_config config = {.bind_address = p->options.bind_address,
+                                       .port = p->options.port,
+                                       .threads = 32,
+                                       .stack_size = 8u << 20, /* queries run programs on these threads */
+                                       .body_max = LIMIT_HTTP_BODY};
     char path[512];
     TRY(net_server_start(&p->server, &config, api_handle, p, f));
     (void)snprintf(p->endpoint, sizeof p->endpoint, "http://%s:%u", p->options.bind_address, net_server_port(p->server));
