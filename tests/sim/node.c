@@ -104,6 +104,7 @@ static void keep_results(struct sim *s, const struct chain_effects *effects, con
         tx->included = true;
         tx->height = height;
         tx->code = effects->results[i].code;
+        buf_fini(&tx->data);
         buf_init(&tx->data, LIMIT_TX);
         buf_put_bytes(&tx->data, buf_bytes(&effects->results[i].data));
     }
