@@ -351,11 +351,13 @@ static err_t ask_member(struct caller *c, struct outcome *out, const struct ques
 
 err_t caller_query(struct caller *c, struct outcome *out, const struct question *q, size_t member, struct progress *p) {
     err_t err = E_TIMEOUT;
+    size_t broken = 0; /* workers that failed in themselves: not worth asking for ever */
     uint64_t begun = now_ms();
     for (size_t round = 0; round == 0 || now_ms() - begun < c->timeout_ms; round++) {
         if (c->target.worker_count == 0) return fault_set(&c->s->fault, E_NOT_READY, "the cluster has no worker");
         err = ask_member(c, out, q, (member + round) % c->target.worker_count);
         if (!is_another_worker_worth_it(err) && err != E_STALE_EPOCH) return err;
+        if (err == E_INTERNAL && ++broken >= c->target.worker_count) return err;
         progress_say(p, "asking another worker: %s", err_text(err));
         if ((round + 1) % c->target.worker_count == 0) {
             pause_ms(100);

@@ -361,7 +361,7 @@ static int run_up(const struct cli *c, const struct args *a) {
 
 static const struct option_spec up_options[] = {
     {"dir", 0, "DIR", "where the network lives (default NACRE_HOME/devnet)"},
-    {"workers", 0, "N", "how many workers, 1 to 16 (default 3)"},
+    {"workers", 0, "N", "how many workers, 1 to 15 (default 3)"},
     {"detach", 'd', NULL, "return when it is ready and keep it running in the background"},
     {"fresh", 0, NULL, "remove what is in the folder and begin a new network"},
     {"port", 0, "N", "port of the node (default: any free one)"},

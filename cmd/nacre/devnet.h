@@ -8,7 +8,7 @@
 
 #include "cli.h"
 
-#define DEVNET_WORKERS_MAX 16
+#define DEVNET_WORKERS_MAX 15 /* and the key service: genesis takes 16 simulated platforms */
 #define DEVNET_NAME_MAX 16
 #define DEVNET_URL_MAX 128
 

@@ -116,6 +116,12 @@ err_t session_wait_tx(struct session *s, Nacre__TxStatus **out, const struct has
     return fault_set(&s->fault, E_TIMEOUT, "transaction %s was not included in %d s", hex, SESSION_WAIT_MS / 1000);
 }
 
+/* A deploy and an upgrade run the program's init: they pay for the largest bucket (T3). */
+static uint64_t gas_of(const struct session *s, const Nacre__TxBody *body) {
+    bool runs = body->msg_case == NACRE__TX_BODY__MSG_DEPLOY || body->msg_case == NACRE__TX_BODY__MSG_UPGRADE;
+    return runs && s->params->n_gas_buckets > 0 ? s->params->gas_buckets[s->params->n_gas_buckets - 1] : 0;
+}
+
 /* One attempt with the sequence as it is now. */
 static err_t sign_and_submit(struct session *s, struct hash *tx_hash, const struct signer *g, Nacre__TxBody *body,
                              uint32_t lane) {
@@ -131,7 +137,7 @@ static err_t sign_and_submit(struct session *s, struct hash *tx_hash, const stru
     buf_init(&tx, LIMIT_TX);
     client_sign_tx(&tx, &g->identity, &s->genesis.net, body);
     err_t err = buf_err(&tx);
-    if (err == OK) err = session_cost(&cost, s, tx.size, 0);
+    if (err == OK) err = session_cost(&cost, s, tx.size, gas_of(s, body));
     if (err == OK) {
         amount_encode(fee, cost);
         buf_clear(&tx);
