@@ -32,6 +32,7 @@ static err_t ask_state(struct worker *w) {
 
 static void begin(struct worker *w, uint32_t attempt) {
     struct identity *id = &w->identity;
+    if (id->submit.id == 0 && w->now_ms < id->submit.at_ms) return; /* refused a moment ago */
     id->attempt = attempt;
     id->phase = IDENTITY_ATTESTING;
 }
@@ -163,7 +164,7 @@ static err_t take_state(struct worker *w, struct bytes data) {
         worker_bad_answer(w, &id->state, "own record", &f);
         return OK;
     }
-    want_done(&id->state, w->now_ms, id->phase == IDENTITY_SUBMITTED || w->sharing == NULL ? 100 : WORKER_IDENTITY_MS);
+    want_done(&id->state, w->now_ms, id->phase != IDENTITY_REGISTERED || w->sharing == NULL ? 100 : WORKER_IDENTITY_MS);
     if (header.height >= id->height) {
         id->height = header.height;
         take_recent(w, answer->items[KEY_RECENT]);
