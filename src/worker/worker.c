@@ -214,7 +214,7 @@ static err_t add_cluster(struct worker *w, uint64_t id) {
 
 /* A hint and no more: a cluster counts only once its proven record names this worker. */
 static err_t take_clusters(struct worker *w, const struct worker_event *event) {
-    want_done(&w->clusters_want, w->now_ms, WORKER_HINT_MS);
+    want_done(&w->clusters_want, w->now_ms, event->data.size > 0 ? WORKER_HINT_MS : WORKER_HINT_MS / 10);
     struct reader r = reader_of(event->data);
     for (size_t i = 0; i < WORKER_CLUSTERS_MAX && r.rest.size >= 8; i++) {
         uint64_t id = reader_be64(&r);

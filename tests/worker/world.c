@@ -86,7 +86,7 @@ static void keep_entries(struct world *x, const struct chain_effects *effects) {
 }
 
 static void make_block(struct world *x) {
-    struct bytes txs[64];
+    struct bytes txs[64] = {{NULL, 0}};
     struct solo_block b;
     const struct chain_effects *effects;
     struct solo_tip after;
