@@ -86,6 +86,10 @@ err_t networks_for_receipt(struct genesis *out, const struct cli *c, struct byte
     if (CODEC_UNPACK(&receipt, nacre__receipt, receipt_bytes, LIMIT_RECEIPT) != OK) {
         return fault_set(f, E_MALFORMED, "%zu bytes are not a receipt", receipt_bytes.size);
     }
+    if (receipt->network.len != HASH_SIZE) {
+        codec_free(receipt);
+        return fault_set(f, E_MALFORMED, "%zu bytes name no network", receipt_bytes.size);
+    }
     char path[CLI_PATH_MAX];
     err_t err = path_make(path, f, "%s/networks", c->home);
     DIR *dir = err == OK ? opendir(path) : NULL;
