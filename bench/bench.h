@@ -69,5 +69,6 @@ void bench_kernels(struct bench *b);
 void bench_map(struct bench *b);
 void bench_commands(struct bench *b);
 void bench_queries(struct bench *b);
+void bench_devnet(struct bench *b);
 
 #endif

@@ -3,6 +3,7 @@
  *     nacre-bench [--quick] [--json FILE] [--binaries DIR] [--source DIR] [GROUP...]
  *
  * Exit status 0: everything was measured, whether bars are met or not. 1: a group could not be measured. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ static const struct {
     {"map", bench_map},
     {"commands", bench_commands},
     {"queries", bench_queries},
+    {"devnet", bench_devnet},
 };
 #define GROUPS (sizeof groups / sizeof *groups)
 #define ROWS_MAX 128
@@ -37,7 +39,7 @@ static bool met(const struct bench_row *r) {
 static void run_group(struct table *t, struct bench *b, bench_group_fn run) {
     int ends[2], status = 0;
     struct bench_row row;
-    if (pipe(ends) != 0) exit(1);
+    if (pipe2(ends, O_CLOEXEC) != 0) exit(1);
     fflush(NULL);
     pid_t child = fork();
     if (child < 0) exit(1);
