@@ -66,6 +66,7 @@ double bench_pid_cpu_s(long pid);
 
 typedef void (*bench_group_fn)(struct bench *b);
 void bench_kernels(struct bench *b);
+void bench_programs(struct bench *b);
 void bench_map(struct bench *b);
 void bench_commands(struct bench *b);
 void bench_queries(struct bench *b);

@@ -68,6 +68,26 @@ static void run_load(struct network *n, struct load *l, struct costs *c) {
     bench_add(&c->both_ratio, check / both);
 }
 
+/* A worker that starts with an empty disk, and one that finds its own: time until it serves again, for an entry. */
+static void replay(struct network *n) {
+    struct bench_series fresh = {0}, disk = {0};
+    uint64_t entries = network_worker_status(n).executed;
+    for (int i = 0; i < (n->b->quick ? 1 : 3); i++) {
+        for (int from_disk = 0; from_disk < 2; from_disk++) {
+            uint64_t before = n->worker_ns;
+            network_restart_worker(n, !from_disk);
+            network_await_serving(n);
+            double us = (double)(n->worker_ns - before) / 1000;
+            bench_add(from_disk ? &disk : &fresh, from_disk ? us / 1000 : us / (double)entries);
+        }
+    }
+    bench_row(n->b, "worker replays its log from the chain", "us", &fresh, BENCH_NO_BAR, 0,
+              "an entry, of %llu: a speaker and a key agreement for each of %zu accounts; one process, no HTTP",
+              (unsigned long long)entries, n->user_count);
+    bench_row(n->b, "  and from its own disk", "ms", &disk, BENCH_NO_BAR, 0, "in all: snapshot and log of %zu KiB",
+              (n->snapshot.size + n->log.size) / 1024);
+}
+
 void bench_commands(struct bench *b) {
     static struct network n;
     static struct costs cold, warm;
@@ -89,5 +109,6 @@ void bench_commands(struct bench *b) {
               "worker %.1f us: %.0f commands/s for both", worker, 1e6 / (node + worker));
     bench_row(b, "  worker, new contexts", "us", &cold.worker, BENCH_NO_BAR, 0,
               "a key agreement and a speaker's signature for each command");
+    replay(&n);
     network_stop(&n);
 }

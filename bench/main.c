@@ -18,6 +18,7 @@ static const struct {
     bench_group_fn run;
 } groups[] = {
     {"kernels", bench_kernels},
+    {"programs", bench_programs},
     {"map", bench_map},
     {"commands", bench_commands},
     {"queries", bench_queries},

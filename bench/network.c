@@ -528,6 +528,15 @@ void network_restart_worker(struct network *n, bool fresh) {
     start_worker(n);
 }
 
+static bool serves_all(struct network *n) {
+    struct worker_cluster_status s = network_worker_status(n);
+    return s.phase == WORKER_SERVING && s.executed == s.log_count && s.executed > 0;
+}
+
+void network_await_serving(struct network *n) {
+    pump_until(n, serves_all, "the worker serves again");
+}
+
 void network_stop(struct network *n) {
     char command[128];
     worker_free(n->worker);

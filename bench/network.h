@@ -65,5 +65,7 @@ void network_pump(struct network *n, uint64_t until);
 struct worker_cluster_status network_worker_status(struct network *n);
 /* Worker anew over what it keeps on disk, as after a restart; with fresh, its disk is empty. */
 void network_restart_worker(struct network *n, bool fresh);
+/* Pumps until the worker serves the whole log. */
+void network_await_serving(struct network *n);
 
 #endif
