@@ -92,6 +92,7 @@ void exec_reset(struct exec *x, const struct map *base, uint64_t height, uint64_
 struct verdict {
     struct hash id;
     uint8_t state; /* enum verdict_state */
+    bool canonical;
 };
 struct tx_group; /* signatures being judged at once */
 struct verdicts {
@@ -180,7 +181,8 @@ err_t check_text(struct exec *x, const char *what, const char *text, size_t max)
 struct tx {
     struct bytes raw;
     struct hash hash;
-    Nacre__Tx *message;
+    struct bytes body_bytes;
+    struct bytes public_key, signature; /* of what is signed */
     Nacre__TxBody *body;
     struct hash account;
     amount_t fee;
@@ -196,8 +198,13 @@ enum tx_outcome tx_apply(struct exec *x, struct chain_result *result, struct byt
 /* The same for a batch's item, which must be a command. */
 enum tx_outcome tx_apply_item(struct exec *x, struct chain_result *result, struct bytes raw, const struct hash *hash);
 /* T4 without form: may this account pay cost and use this nonce? Nothing changes; payer is for tx_charge. */
-err_t tx_admit(struct exec *x, const struct tx *t, amount_t cost, Nacre__AccountRecord **payer) MUST_CHECK;
-void tx_charge(struct exec *x, const struct tx *t, amount_t cost, Nacre__AccountRecord *payer);
+struct payer {
+    struct bytes record;           /* as stored */
+    Nacre__AccountRecord *message; /* NULL if the record has the plain form (tx.c) */
+    amount_t balance;
+};
+err_t tx_admit(struct exec *x, const struct tx *t, amount_t cost, struct payer *payer) MUST_CHECK;
+void tx_charge(struct exec *x, const struct tx *t, amount_t cost, const struct payer *payer);
 /* Judges the signatures of many transactions at once. */
 void tx_prefetch(struct exec *x, const struct bytes *txs, const struct hash *hashes, size_t count);
 
@@ -207,6 +214,9 @@ void verdicts_fini(struct verdicts *v);
 enum verdict_state { VERDICT_UNKNOWN, VERDICT_BAD, VERDICT_GOOD };
 enum verdict_state verdicts_get(const struct verdicts *v, const struct hash *id);
 void verdicts_put(struct verdicts *v, const struct hash *id, bool good);
+/* Whether the bytes were found canonical before: then decoding need not encode them again. */
+bool verdicts_is_canonical(const struct verdicts *v, const struct hash *id);
+void verdicts_set_canonical(struct verdicts *v, const struct hash *id);
 /* Adds one to the group (a copy); verdicts_judge puts all of them. */
 void verdicts_add(struct verdicts *v, const struct hash *id, const struct hash *digest, const uint8_t *key,
                   const uint8_t *signature);

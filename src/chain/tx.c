@@ -63,10 +63,11 @@ static uint64_t gas_of(const struct chain *c, const Nacre__TxBody *body) {
 
 /* --- form --------------------------------------------------------------------------------------------------------------- */
 
-/* As codec_unpack, in an arena. */
-static void *unpack(struct arena *a, const ProtobufCMessageDescriptor *type, struct bytes in) {
+/* As codec_unpack, in an arena; known: these bytes were found canonical before. */
+static void *unpack(struct arena *a, const ProtobufCMessageDescriptor *type, struct bytes in, bool known) {
     ProtobufCAllocator allocator = arena_allocator(a);
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, in.size, in.data);
+    if (known) return message;
     if (!message || in.size == 0 || protobuf_c_message_get_packed_size(message) != in.size) return NULL;
     uint8_t *again = arena_alloc(a, in.size);
     if (!again) return NULL;
@@ -74,34 +75,75 @@ static void *unpack(struct arena *a, const ProtobufCMessageDescriptor *type, str
     return memcmp(again, in.data, in.size) == 0 && !codec_has_unknown(message) ? message : NULL;
 }
 
-static err_t check_statement_form(struct exec *x, const struct tx *t) {
-    const Nacre__TxBody *b = t->body;
-    if (t->message->n_signatures == 0 && b->account.len == 0 && b->fee.len == 0 && b->lane == 0 && b->sequence == 0 &&
-        b->valid_until == 0) {
-        return OK;
+/* The one encoding of a Tx with a body and one Ed25519 signature, read without protobuf: nearly every transaction. */
+static bool split(struct bytes *body, struct bytes *public_key, struct bytes *signature, struct bytes raw) {
+    static const uint8_t before_key[] = {0x12, 102, 0x08, KEY_ED25519, 0x12, KEY_SIZE};
+    static const uint8_t before_signature[] = {0x1a, SIGNATURE_SIZE};
+    struct reader r = reader_of(raw);
+    if (reader_u8(&r) != 0x0a) return false;
+    uint64_t size = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        uint8_t byte = reader_u8(&r);
+        size |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte == 0 || shift > 21) return false; /* not the shortest form; far too large */
+        if (byte < 0x80) break;
     }
-    return fault_set(x->fault, E_MALFORMED, "statements carry no account, nonce, fee, validity or signature of their own");
+    *body = reader_take(&r, size);
+    if (!bytes_equal(reader_take(&r, sizeof before_key), BYTES(before_key))) return false;
+    *public_key = reader_take(&r, KEY_SIZE);
+    if (!bytes_equal(reader_take(&r, sizeof before_signature), BYTES(before_signature))) return false;
+    *signature = reader_take(&r, SIGNATURE_SIZE);
+    return reader_end(&r) == OK;
 }
 
-static err_t check_signed_form(struct exec *x, struct tx *t) {
-    const Nacre__TxBody *b = t->body;
-    TRY(check_size(x, "account", b->account, HASH_SIZE));
-    TRY(check_size(x, "fee", b->fee, AMOUNT_ENCODED));
-    if (b->lane >= RULES_LANES) {
-        return fault_set(x->fault, E_RANGE, "lane %" PRIu32 ", expected 0 to %d", b->lane, RULES_LANES - 1);
+/* Any other encoding: statements, or what is to be refused with the reason. */
+static err_t split_slowly(struct exec *x, struct tx *t, struct arena *a, bool *is_signed) {
+    const Nacre__Tx *message = unpack(a, &nacre__tx__descriptor, t->raw, false);
+    if (!message) return fault_set(x->fault, E_MALFORMED, "%zu bytes that are not a canonical Tx", t->raw.size);
+    t->body_bytes = codec_bytes(message->body);
+    *is_signed = message->n_signatures > 0;
+    if (!*is_signed) return OK;
+    if (message->n_signatures != 1) {
+        return fault_set(x->fault, E_MALFORMED, "%zu signatures, expected 1", message->n_signatures);
     }
-    if (t->message->n_signatures != 1) {
-        return fault_set(x->fault, E_MALFORMED, "%zu signatures, expected 1", t->message->n_signatures);
-    }
-    const Nacre__Signature *s = t->message->signatures[0];
+    const Nacre__Signature *s = message->signatures[0];
     if (s->scheme != KEY_ED25519) {
         return fault_set(x->fault, E_UNSUPPORTED, "signature scheme %" PRIu32 ", expected %d (Ed25519)", s->scheme,
                          KEY_ED25519);
     }
     TRY(check_size(x, "public key", s->public_key, KEY_SIZE));
     TRY(check_size(x, "signature", s->signature, SIGNATURE_SIZE));
+    return fault_set(x->fault, E_MALFORMED, "a transaction without a body");
+}
+
+static err_t check_statement_form(struct exec *x, const struct tx *t, bool is_signed) {
+    const Nacre__TxBody *b = t->body;
+    if (!is_signed && b->account.len == 0 && b->fee.len == 0 && b->lane == 0 && b->sequence == 0 && b->valid_until == 0) {
+        return OK;
+    }
+    return fault_set(x->fault, E_MALFORMED, "statements carry no account, nonce, fee, validity or signature of their own");
+}
+
+static err_t check_signed_form(struct exec *x, struct tx *t, bool is_signed) {
+    const Nacre__TxBody *b = t->body;
+    if (!is_signed) return fault_set(x->fault, E_MALFORMED, "0 signatures, expected 1");
+    TRY(check_size(x, "account", b->account, HASH_SIZE));
+    TRY(check_size(x, "fee", b->fee, AMOUNT_ENCODED));
+    if (b->lane >= RULES_LANES) {
+        return fault_set(x->fault, E_RANGE, "lane %" PRIu32 ", expected 0 to %d", b->lane, RULES_LANES - 1);
+    }
     t->account = field_hash(b->account);
     return amount_decode(&t->fee, codec_bytes(b->fee));
+}
+
+static err_t check_network(struct exec *x, const Nacre__TxBody *body) {
+    if (body->suite != RULES_SUITE) {
+        return fault_set(x->fault, E_UNSUPPORTED, "suite %" PRIu32 ", expected %d", body->suite, RULES_SUITE);
+    }
+    if (bytes_equal(codec_bytes(body->network), BYTES(x->chain->net.bytes))) return OK;
+    struct short_hex given, own;
+    return fault_set(x->fault, E_WRONG_NETWORK, "network %s, expected %s", id_text(&given, codec_bytes(body->network)),
+                     id_text(&own, BYTES(x->chain->net.bytes)));
 }
 
 static err_t decode(struct exec *x, struct tx *t, struct arena *a, struct bytes raw, const struct hash *hash) {
@@ -114,24 +156,17 @@ static err_t decode(struct exec *x, struct tx *t, struct arena *a, struct bytes 
     } else {
         sha256(&t->hash, raw);
     }
-    t->message = unpack(a, &nacre__tx__descriptor, raw);
-    if (!t->message) return fault_set(x->fault, E_MALFORMED, "%zu bytes that are not a canonical Tx", raw.size);
-    t->body = unpack(a, &nacre__tx_body__descriptor, codec_bytes(t->message->body));
+    bool is_signed = split(&t->body_bytes, &t->public_key, &t->signature, raw);
+    if (!is_signed) TRY(split_slowly(x, t, a, &is_signed));
+    bool known = verdicts_is_canonical(&x->chain->verdicts, &t->hash);
+    t->body = unpack(a, &nacre__tx_body__descriptor, t->body_bytes, known);
     if (!t->body) {
-        return fault_set(x->fault, E_MALFORMED, "a body of %zu bytes that is not a canonical TxBody",
-                         t->message->body.len);
+        return fault_set(x->fault, E_MALFORMED, "a body of %zu bytes that is not a canonical TxBody", t->body_bytes.size);
     }
-    if (t->body->suite != RULES_SUITE) {
-        return fault_set(x->fault, E_UNSUPPORTED, "suite %" PRIu32 ", expected %d", t->body->suite, RULES_SUITE);
-    }
-    if (!bytes_equal(codec_bytes(t->body->network), BYTES(x->chain->net.bytes))) {
-        struct short_hex given, own;
-        return fault_set(x->fault, E_WRONG_NETWORK, "network %s, expected %s",
-                         id_text(&given, codec_bytes(t->body->network)), id_text(&own, BYTES(x->chain->net.bytes)));
-    }
+    TRY(check_network(x, t->body));
     if (t->body->msg_case == NACRE__TX_BODY__MSG__NOT_SET) return fault_set(x->fault, E_MALFORMED, "no message");
-    if (t->body->msg_case == NACRE__TX_BODY__MSG_STATEMENTS) return check_statement_form(x, t);
-    return check_signed_form(x, t);
+    if (t->body->msg_case == NACRE__TX_BODY__MSG_STATEMENTS) return check_statement_form(x, t, is_signed);
+    return check_signed_form(x, t, is_signed);
 }
 
 /* --- signatures --------------------------------------------------------------------------------------------------------- */
@@ -139,17 +174,12 @@ static err_t decode(struct exec *x, struct tx *t, struct arena *a, struct bytes 
 void tx_prefetch(struct exec *x, const struct bytes *txs, const struct hash *hashes, size_t count) {
     struct verdicts *v = &x->chain->verdicts;
     for (size_t i = 0; i < count; i++) {
+        struct bytes body, public_key, signature;
         if (txs[i].size > LIMIT_TX || verdicts_get(v, &hashes[i]) != VERDICT_UNKNOWN) continue;
-        arena_reset(&x->decoded[1]);
-        ProtobufCAllocator allocator = arena_allocator(&x->decoded[1]);
-        Nacre__Tx *m = (Nacre__Tx *)protobuf_c_message_unpack(&nacre__tx__descriptor, &allocator, txs[i].size,
-                                                              txs[i].data);
-        if (!m || m->n_signatures != 1) continue;
-        const Nacre__Signature *s = m->signatures[0];
-        if (s->public_key.len != KEY_SIZE || s->signature.len != SIGNATURE_SIZE) continue;
+        if (!split(&body, &public_key, &signature, txs[i])) continue;
         struct hash digest;
-        rule_tx_digest(&digest, &x->chain->net, codec_bytes(m->body));
-        verdicts_add(v, &hashes[i], &digest, s->public_key.data, s->signature.data);
+        rule_tx_digest(&digest, &x->chain->net, body);
+        verdicts_add(v, &hashes[i], &digest, public_key.data, signature.data);
     }
     verdicts_judge(v);
 }
@@ -159,16 +189,18 @@ static err_t check_signature(struct exec *x, const struct tx *t) {
     enum verdict_state verdict = verdicts_get(v, &t->hash);
     if (verdict == VERDICT_UNKNOWN) {
         struct hash digest;
-        const Nacre__Signature *s = t->message->signatures[0];
-        rule_tx_digest(&digest, &x->chain->net, codec_bytes(t->message->body));
-        bool good = sign_verify(s->public_key.data, BYTES(digest.bytes), s->signature.data) == OK;
+        rule_tx_digest(&digest, &x->chain->net, t->body_bytes);
+        bool good = sign_verify(t->public_key.data, BYTES(digest.bytes), t->signature.data) == OK;
         verdicts_put(v, &t->hash, good);
         verdict = good ? VERDICT_GOOD : VERDICT_BAD;
     }
-    if (verdict == VERDICT_GOOD) return OK;
+    if (verdict == VERDICT_GOOD) {
+        verdicts_set_canonical(v, &t->hash); /* decode has just seen it */
+        return OK;
+    }
     struct short_hex key;
     return fault_set(x->fault, E_BAD_SIGNATURE, "the signature by key %s is not over this body",
-                     id_text(&key, codec_bytes(t->message->signatures[0]->public_key)));
+                     id_text(&key, t->public_key));
 }
 
 /* K5. */
@@ -192,21 +224,66 @@ static err_t check_session(struct exec *x, const struct tx *t, const Nacre__Sess
 
 /* The signing key is the account's present one, or its first, or a session's (K1, K2, K5). */
 static err_t check_key(struct exec *x, const struct tx *t, const Nacre__AccountRecord *account) {
-    struct bytes key = codec_bytes(t->message->signatures[0]->public_key);
     if (account->public_key.len == 0) {
         struct hash id;
-        account_id(&id, KEY_ED25519, key);
+        account_id(&id, KEY_ED25519, t->public_key);
         if (hash_equal(&id, &t->account)) return OK;
-    } else if (bytes_equal(key, codec_bytes(account->public_key))) {
+    } else if (bytes_equal(t->public_key, codec_bytes(account->public_key))) {
         return OK;
     }
     for (size_t i = 0; i < account->n_sessions; i++) {
-        if (!bytes_equal(key, codec_bytes(account->sessions[i]->public_key))) continue;
+        if (!bytes_equal(t->public_key, codec_bytes(account->sessions[i]->public_key))) continue;
         return check_session(x, t, account->sessions[i]);
     }
     struct short_hex key_text, account_text;
-    return fault_set(x->fault, E_BAD_SIGNATURE, "key %s is not the key of account %s", id_text(&key_text, key),
+    return fault_set(x->fault, E_BAD_SIGNATURE, "key %s is not the key of account %s", id_text(&key_text, t->public_key),
                      id_text(&account_text, BYTES(t->account.bytes)));
+}
+
+/* --- the payer's record ---------------------------------------------------------------------------------------------------- */
+
+/* The encoding of an AccountRecord that has signed begins with id, key type and key, then comes the balance: read, and
+ * written back with another balance, without parsing the rest. Sessions count only if the key is not the account's. */
+#define PLAIN_KEY     38
+#define PLAIN_BALANCE 72
+#define PLAIN_SIZE    (PLAIN_BALANCE + AMOUNT_ENCODED)
+
+static bool is_plain(struct bytes record, const struct tx *t) {
+    const uint8_t *at = record.data;
+    return record.size >= PLAIN_SIZE && at[0] == 0x0a && at[1] == HASH_SIZE && at[34] == 0x10 && at[35] == KEY_ED25519 &&
+           at[36] == 0x1a && at[37] == KEY_SIZE && at[70] == 0x22 && at[71] == AMOUNT_ENCODED &&
+           memcmp(at + PLAIN_KEY, t->public_key.data, KEY_SIZE) == 0;
+}
+
+static err_t load_payer(struct exec *x, struct payer *out, const struct tx *t) {
+    struct state_key key = state_key_hash('a', &t->account);
+    *out = (struct payer){0};
+    if (!view_get(&x->view, &out->record, state_key_bytes(&key))) {
+        struct short_hex id;
+        return fault_set(x->fault, E_UNKNOWN_ACCOUNT, "account %s", id_text(&id, BYTES(t->account.bytes)));
+    }
+    if (is_plain(out->record, t)) {
+        return amount_decode(&out->balance, bytes_of(out->record.data + PLAIN_BALANCE, AMOUNT_ENCODED));
+    }
+    out->message = state_load(x, state_key_bytes(&key), &nacre__account_record__descriptor);
+    TRY(check_key(x, t, out->message));
+    return amount_decode(&out->balance, codec_bytes(out->message->balance));
+}
+
+static void store_payer(struct exec *x, const struct payer *payer, const struct tx *t, amount_t balance) {
+    struct state_key key = state_key_hash('a', &t->account);
+    if (!payer->message) {
+        uint8_t *changed = scratch_alloc(x, payer->record.size);
+        memcpy(changed, payer->record.data, payer->record.size);
+        amount_encode(changed + PLAIN_BALANCE, balance);
+        view_put(&x->view, state_key_bytes(&key), bytes_of(changed, payer->record.size));
+        return;
+    }
+    uint8_t encoded[AMOUNT_ENCODED];
+    amount_encode(encoded, balance);
+    payer->message->balance = CODEC_ARRAY(encoded);
+    if (payer->message->public_key.len == 0) payer->message->public_key = codec_field(t->public_key);
+    state_store(x, state_key_bytes(&key), payer->message);
 }
 
 /* --- admission and charge ------------------------------------------------------------------------------------------------ */
@@ -238,16 +315,24 @@ static err_t check_validity(struct exec *x, const struct tx *t) {
     return OK;
 }
 
-err_t tx_admit(struct exec *x, const struct tx *t, amount_t cost, Nacre__AccountRecord **payer) {
-    TRY(check_validity(x, t));
-    struct state_key key = state_key_hash('a', &t->account);
-    Nacre__AccountRecord *account = state_load(x, state_key_bytes(&key), &nacre__account_record__descriptor);
-    if (!account) {
-        struct short_hex id;
-        return fault_set(x->fault, E_UNKNOWN_ACCOUNT, "account %s", id_text(&id, BYTES(t->account.bytes)));
+static err_t check_funds(struct exec *x, const struct tx *t, amount_t cost, amount_t balance) {
+    char have[AMOUNT_TEXT_MAX], need[AMOUNT_TEXT_MAX];
+    if (amount_compare(t->fee, cost) < 0) {
+        amount_format(have, t->fee);
+        amount_format(need, cost);
+        return fault_set(x->fault, E_FEE_TOO_LOW, "fee %s, expected at least %s", have, need);
     }
-    TRY(check_key(x, t, account));
+    if (amount_compare(balance, cost) < 0) {
+        amount_format(have, balance);
+        amount_format(need, cost);
+        return fault_set(x->fault, E_BALANCE, "balance %s, expected at least the cost %s", have, need);
+    }
+    return OK;
+}
 
+err_t tx_admit(struct exec *x, const struct tx *t, amount_t cost, struct payer *payer) {
+    TRY(check_validity(x, t));
+    TRY(load_payer(x, payer, t));
     struct state_key lane = state_key_lane(&t->account, t->body->lane);
     uint64_t next = 0;
     (void)state_number(x, &next, state_key_bytes(&lane));
@@ -255,35 +340,16 @@ err_t tx_admit(struct exec *x, const struct tx *t, amount_t cost, Nacre__Account
         return fault_set(x->fault, E_BAD_NONCE, "nonce %" PRIu64 " in lane %" PRIu32 ", expected %" PRIu64,
                          t->body->sequence, t->body->lane, next);
     }
-    amount_t balance;
-    TRY(amount_decode(&balance, codec_bytes(account->balance)));
-    char have[AMOUNT_TEXT_MAX], need[AMOUNT_TEXT_MAX];
-    amount_format(need, cost);
-    if (amount_compare(t->fee, cost) < 0) {
-        amount_format(have, t->fee);
-        return fault_set(x->fault, E_FEE_TOO_LOW, "fee %s, expected at least %s", have, need);
-    }
-    if (amount_compare(balance, cost) < 0) {
-        amount_format(have, balance);
-        return fault_set(x->fault, E_BALANCE, "balance %s, expected at least the cost %s", have, need);
-    }
-    TRY(check_signature(x, t));
-    *payer = account;
-    return OK;
+    TRY(check_funds(x, t, cost, payer->balance));
+    return check_signature(x, t);
 }
 
-void tx_charge(struct exec *x, const struct tx *t, amount_t cost, Nacre__AccountRecord *payer) {
-    amount_t balance;
-    if (amount_decode(&balance, codec_bytes(payer->balance)) != OK || amount_sub(&balance, balance, cost) != OK ||
-        amount_add(&x->burned, x->burned, cost) != OK) {
+void tx_charge(struct exec *x, const struct tx *t, amount_t cost, const struct payer *payer) {
+    amount_t rest;
+    if (amount_sub(&rest, payer->balance, cost) != OK || amount_add(&x->burned, x->burned, cost) != OK) {
         abort(); /* tx_admit saw that it suffices */
     }
-    uint8_t encoded[AMOUNT_ENCODED];
-    amount_encode(encoded, balance);
-    payer->balance = CODEC_ARRAY(encoded);
-    if (payer->public_key.len == 0) payer->public_key = t->message->signatures[0]->public_key;
-    struct state_key key = state_key_hash('a', &t->account);
-    state_store(x, state_key_bytes(&key), payer);
+    store_payer(x, payer, t, rest);
     struct state_key lane = state_key_lane(&t->account, t->body->lane);
     state_put_number(x, state_key_bytes(&lane), t->body->sequence + 1);
 }
@@ -317,14 +383,14 @@ static void set_subject(struct exec *x, const struct tx *t) {
 
 static enum tx_outcome apply_signed(struct exec *x, struct chain_result *result, const struct tx *t, bool item) {
     amount_t cost, burned = x->burned;
-    Nacre__AccountRecord *payer;
+    struct payer payer;
     err_t err = cost_of(x, &cost, t, item);
     if (err == OK) err = tx_admit(x, t, cost, &payer);
     if (err != OK) return end(x, result, err, TX_REFUSED);
     result->gas_wanted = gas_of(x->chain, t->body);
 
     size_t before = view_mark(&x->view);
-    tx_charge(x, t, cost, payer);
+    tx_charge(x, t, cost, &payer);
     size_t charged = view_mark(&x->view), entries = x->entry_count;
     set_subject(x, t);
     tx_handler run = handler_of(t->body->msg_case);
@@ -349,7 +415,7 @@ static enum tx_outcome apply_statements(struct exec *x, struct chain_result *res
 
 static enum tx_outcome apply_batch(struct exec *x, struct chain_result *result, const struct tx *t) {
     amount_t cost;
-    Nacre__AccountRecord *payer;
+    struct payer payer;
     size_t count = t->body->batch->n_items;
     err_t err = OK;
     if (count < 1 || count > LIMIT_BATCH_ITEMS) {
@@ -361,7 +427,7 @@ static enum tx_outcome apply_batch(struct exec *x, struct chain_result *result, 
 
     size_t before = view_mark(&x->view);
     amount_t burned = x->burned;
-    tx_charge(x, t, cost, payer);
+    tx_charge(x, t, cost, &payer);
     struct buf *data = x->data;
     size_t applied = batch_apply(x, result, t->body->batch, data);
     x->data = data;

@@ -32,18 +32,33 @@ static size_t set_of(const struct hash *id) {
     return get_be32(id->bytes) % VERDICT_SETS;
 }
 
-enum verdict_state verdicts_get(const struct verdicts *v, const struct hash *id) {
-    const struct verdict *set = v->sets[set_of(id)];
+static struct verdict *find(const struct verdicts *v, const struct hash *id) {
+    struct verdict *set = v->sets[set_of(id)];
     for (size_t i = 0; i < VERDICT_WAYS; i++) {
-        if (set[i].state != VERDICT_UNKNOWN && hash_equal(&set[i].id, id)) return (enum verdict_state)set[i].state;
+        if (set[i].state != VERDICT_UNKNOWN && hash_equal(&set[i].id, id)) return &set[i];
     }
-    return VERDICT_UNKNOWN;
+    return NULL;
+}
+
+enum verdict_state verdicts_get(const struct verdicts *v, const struct hash *id) {
+    const struct verdict *verdict = find(v, id);
+    return verdict ? (enum verdict_state)verdict->state : VERDICT_UNKNOWN;
+}
+
+bool verdicts_is_canonical(const struct verdicts *v, const struct hash *id) {
+    const struct verdict *verdict = find(v, id);
+    return verdict && verdict->canonical;
+}
+
+void verdicts_set_canonical(struct verdicts *v, const struct hash *id) {
+    struct verdict *verdict = find(v, id);
+    if (verdict) verdict->canonical = true;
 }
 
 void verdicts_put(struct verdicts *v, const struct hash *id, bool good) {
     size_t at = set_of(id);
     size_t way = v->next[at]++ % VERDICT_WAYS;
-    v->sets[at][way] = (struct verdict){*id, good ? VERDICT_GOOD : VERDICT_BAD};
+    v->sets[at][way] = (struct verdict){*id, good ? VERDICT_GOOD : VERDICT_BAD, false};
 }
 
 void verdicts_add(struct verdicts *v, const struct hash *id, const struct hash *digest, const uint8_t *key,
