@@ -3,47 +3,7 @@
  * Load is made beforehand: batches of 1000 commands of 1000 distinct accounts. For each batch: its 1000 signatures are
  * verified by sign_verify_batch (the yardstick); then it is submitted, made into a durable block and proven, pulled, opened
  * and executed by the worker, and voted on. The first pass opens every sealing context, the later ones find them warm. */
-#include <stdlib.h>
-
-#include "network.h"
-
-#define BATCH 1000
-
-struct load {
-    struct buf tx; /* the batch */
-    struct buf items[BATCH];
-    struct sign_item checks[BATCH]; /* the items' signatures */
-    struct hash digests[BATCH];
-    Nacre__Tx *decoded[BATCH];
-};
-
-static struct load *make_load(struct network *n, size_t first_user) {
-    struct load *l = calloc(1, sizeof *l);
-    struct bytes items[BATCH];
-    if (l == NULL) bench_fail(n->b, "no memory");
-    for (size_t i = 0; i < BATCH; i++) {
-        buf_init(&l->items[i], LIMIT_TX);
-        network_command(n, &l->items[i], &n->users[first_user + i], BYTES_NONE, 0);
-        items[i] = buf_bytes(&l->items[i]);
-        bench_must(n->b, CODEC_UNPACK(&l->decoded[i], nacre__tx, items[i], LIMIT_TX), "own transaction");
-        rule_tx_digest(&l->digests[i], &n->genesis.net, codec_bytes(l->decoded[i]->body));
-        l->checks[i] = (struct sign_item){.public_key = l->decoded[i]->signatures[0]->public_key.data,
-                                          .signature = l->decoded[i]->signatures[0]->signature.data,
-                                          .message = BYTES(l->digests[i].bytes)};
-    }
-    buf_init(&l->tx, LIMIT_TX);
-    network_batch(n, &l->tx, items, BATCH);
-    return l;
-}
-
-static void free_load(struct load *l) {
-    for (size_t i = 0; i < BATCH; i++) {
-        codec_free(l->decoded[i]);
-        buf_fini(&l->items[i]);
-    }
-    buf_fini(&l->tx);
-    free(l);
-}
+#include "load.h"
 
 struct costs { /* microseconds a command */
     struct bench_series check, node, worker, node_ratio, both_ratio;
@@ -51,16 +11,16 @@ struct costs { /* microseconds a command */
 
 static void run_load(struct network *n, struct load *l, struct costs *c) {
     uint64_t start = bench_thread_ns();
-    if (sign_verify_batch(l->checks, BATCH) != BATCH) bench_fail(n->b, "own signatures do not verify");
-    double check = (double)(bench_thread_ns() - start) / 1000 / BATCH;
+    if (sign_verify_batch(l->checks, LOAD_BATCH) != LOAD_BATCH) bench_fail(n->b, "own signatures do not verify");
+    double check = (double)(bench_thread_ns() - start) / 1000 / LOAD_BATCH;
     uint64_t executed = network_worker_status(n).executed, worker_before = n->worker_ns;
     start = bench_process_ns();
     (void)network_include(n, buf_bytes(&l->tx));
-    network_pump(n, executed + BATCH);
+    network_pump(n, executed + LOAD_BATCH);
     network_pump(n, 0);
-    double both = (double)(bench_process_ns() - start) / 1000 / BATCH;
-    double worker = (double)(n->worker_ns - worker_before) / 1000 / BATCH;
-    if (network_worker_status(n).executed < executed + BATCH) bench_fail(n->b, "the worker did not execute the batch");
+    double both = (double)(bench_process_ns() - start) / 1000 / LOAD_BATCH;
+    double worker = (double)(n->worker_ns - worker_before) / 1000 / LOAD_BATCH;
+    if (network_worker_status(n).executed < executed + LOAD_BATCH) bench_fail(n->b, "the worker did not execute the batch");
     bench_add(&c->check, check);
     bench_add(&c->node, both - worker);
     bench_add(&c->worker, worker);
@@ -92,18 +52,18 @@ void bench_commands(struct bench *b) {
     static struct network n;
     static struct costs cold, warm;
     size_t batches = b->quick ? 1 : 2, passes = b->quick ? 3 : 8;
-    network_start(&n, b, batches * BATCH);
+    network_start(&n, b, batches * LOAD_BATCH);
     network_open_contexts(&n);
     for (size_t pass = 0; pass < passes; pass++) {
         for (size_t i = 0; i < batches; i++) {
-            struct load *l = make_load(&n, i * BATCH);
+            struct load *l = load_make(&n, i * LOAD_BATCH);
             run_load(&n, l, pass == 0 ? &cold : &warm);
-            free_load(l);
+            load_free(l);
         }
     }
     double check = bench_median(&warm.check), node = bench_median(&warm.node), worker = bench_median(&warm.worker);
     bench_row(b, "gatekeeper / signature checks", "x", &warm.node_ratio, BENCH_AT_LEAST, 0.7,
-              "signature check %.1f us (ed25519-zebra batch of %d, %s), rest of node %.1f us: %.0f commands/s", check, BATCH,
+              "signature check %.1f us (ed25519-zebra batch of %d, %s), rest of node %.1f us: %.0f commands/s", check, LOAD_BATCH,
               bench_ed25519_backend(), node - check, 1e6 / node);
     bench_row(b, "gatekeeper + worker / signature checks", "x", &warm.both_ratio, BENCH_AT_LEAST, 0.4,
               "worker %.1f us: %.0f commands/s for both", worker, 1e6 / (node + worker));

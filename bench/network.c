@@ -269,6 +269,7 @@ static bool carry_out(struct network *n, const struct worker_effect *effect) {
         if (engine_submit(n->engine, &tx_hash, data, &f) != OK) answer.kind = WORKER_FAILED;
         break;
     case WORKER_APPEND_LOG: buf_put_bytes(&n->log, data); break;
+    case WORKER_ASK_SNAPSHOT: answer.kind = WORKER_FAILED; break; /* one worker has no peers */
     case WORKER_WRITE_SNAPSHOT:
         buf_clear(&n->snapshot);
         buf_put_bytes(&n->snapshot, data);

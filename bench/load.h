@@ -1,0 +1,21 @@
+/* Load made beforehand: a batch of commands of as many distinct accounts. */
+#ifndef NACRE_BENCH_LOAD_H
+#define NACRE_BENCH_LOAD_H
+
+#include "network.h"
+
+#define LOAD_BATCH 1000
+
+struct load {
+    struct buf tx; /* the batch */
+    struct buf items[LOAD_BATCH];
+    struct sign_item checks[LOAD_BATCH]; /* the items' signatures, ready for sign_verify_batch */
+    struct hash digests[LOAD_BATCH];
+    Nacre__Tx *decoded[LOAD_BATCH];
+};
+
+/* Of the users from first_user on, whose sequence numbers it uses up. Free with load_free. */
+struct load *load_make(struct network *n, size_t first_user);
+void load_free(struct load *l);
+
+#endif
