@@ -103,6 +103,15 @@ err_t solo_save_load(struct engine *e, struct solo_tip *tip, struct map **state,
 /* The stored fate of a transaction. */
 err_t solo_save_tx(struct engine *e, struct engine_tx_status *out, const struct hash *tx_hash) MUST_CHECK;
 
+/* The payload of a record of the log, borrowed until the transaction ends. memo: zero at first; the block that the last one
+ * was in. E_CORRUPT. */
+struct solo_payloads {
+    uint64_t height;
+    struct bytes block;
+};
+err_t solo_save_payload(struct bytes *payload, struct solo_payloads *memo, struct store_txn *t, struct bytes record)
+    MUST_CHECK;
+
 /* view.c. Takes state, also on failure; e->lock is not held. E_NO_MEMORY. */
 err_t solo_publish(struct engine *e, struct bytes light_block, const struct solo_tip *tip, struct map *state)
     MUST_CHECK;

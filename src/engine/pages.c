@@ -15,10 +15,12 @@ struct page {
     Nacre__LogEntry *entries, **pointers;
     size_t entry_count, entry_capacity;
     struct buf tail;
+    struct store_txn *txn; /* while the log is read */
+    struct solo_payloads memo;
     err_t err;
 };
 
-static err_t add_entry(struct page *p, struct bytes record) {
+static err_t add_entry(struct page *p, struct bytes record, struct bytes payload) {
     if (p->entry_count == p->entry_capacity) {
         size_t capacity = p->entry_capacity == 0 ? 64 : 2 * p->entry_capacity;
         Nacre__LogEntry *grown = realloc(p->entries, capacity * sizeof *grown);
@@ -29,7 +31,7 @@ static err_t add_entry(struct page *p, struct bytes record) {
     Nacre__LogEntry *entry = &p->entries[p->entry_count++];
     nacre__log_entry__init(entry);
     entry->header = codec_field(bytes_of(record.data, ENTRY_SIZE));
-    entry->payload = codec_field(bytes_of(record.data + ENTRY_SIZE, record.size - ENTRY_SIZE));
+    entry->payload = codec_field(payload);
     p->bytes += entry->payload.len;
     return OK;
 }
@@ -44,11 +46,16 @@ static bool take_record(void *ctx, struct bytes key, struct bytes record) {
         return false;
     }
     p->next++;
-    size_t payload = record.size - ENTRY_SIZE;
-    bool fits = p->tail.size == 0 && p->entry_count < PAGE_ENTRIES_MAX &&
-                (p->entry_count == 0 || payload <= p->max_bytes - (p->bytes < p->max_bytes ? p->bytes : p->max_bytes));
+    struct bytes payload = BYTES_NONE;
+    size_t room = p->max_bytes - (p->bytes < p->max_bytes ? p->bytes : p->max_bytes);
+    bool fits = p->tail.size == 0 && p->entry_count < PAGE_ENTRIES_MAX;
     if (fits) {
-        p->err = add_entry(p, record);
+        p->err = solo_save_payload(&payload, &p->memo, p->txn, record);
+        if (p->err != OK) return false;
+        fits = p->entry_count == 0 || payload.size <= room;
+    }
+    if (fits) {
+        p->err = add_entry(p, record, payload);
     } else {
         buf_put(&p->tail, record.data, ENTRY_SIZE);
         p->err = buf_err(&p->tail);
@@ -110,6 +117,7 @@ static err_t make_page(struct engine *e, struct buf *out, struct page *p, const 
     put_be64(from, p->cluster);
     put_be64(from + 8, p->from);
     p->next = p->from;
+    p->txn = t;
     err = store_scan(t, TABLE_LOG, BYTES(from), take_record, p);
     if (err == OK) err = p->err;
     if (err == OK && p->next != p->count) err = E_CORRUPT;

@@ -5,7 +5,8 @@
  *   light   be64 height               -> canonical LightBlock
  *   txs     tx hash                   -> height, index, code, gas, data, detail
  *   state   key                       -> value: the chain's whole map after the tip
- *   log     be64 cluster, be64 index  -> entry header, payload */
+ *   log     be64 cluster, be64 index  -> entry header, then u8 0 and the payload, or u8 1 and where it stands in a block:
+ *                                        be64 height, be32 offset, be32 size. So what users send is stored once. */
 #include <stdio.h>
 
 #include "engine/internal.h"
@@ -13,6 +14,10 @@
 #define SAVE_VERSION 1
 #define MAP_SIZE ((size_t)256 << 30) /* address space, not disk: the most the database may ever grow to */
 #define PATH_MAX_ 4096
+
+enum payload_place { PAYLOAD_HERE, PAYLOAD_IN_BLOCK };
+#define PAYLOAD_MIN 64       /* smaller ones are stored by themselves */
+#define PAYLOAD_SEARCH 4096u /* bytes between two payloads: headers, a batch's frame and signature */
 
 static const char *const table_names[TABLE_COUNT] = {"meta", "blocks", "light", "txs", "state", "log"};
 static const char tip_key[] = "tip";
@@ -65,17 +70,41 @@ static void log_key(uint8_t key[16], uint64_t cluster, uint64_t index) {
     put_be64(key + 8, index);
 }
 
-static err_t put_entries(struct store_txn *t, const struct chain_effects *effects) {
+/* Where payload stands in the block, looked for from *at on, a little way: entries come in the order of their transactions.
+ * What is not found so is stored by itself. */
+static bool find_payload(size_t *at, struct bytes block, struct bytes payload) {
+    size_t end = *at + PAYLOAD_SEARCH;
+    if (payload.size < PAYLOAD_MIN || payload.size > block.size) return false;
+    if (end > block.size - payload.size) end = block.size - payload.size;
+    for (size_t i = *at; i <= end; i++) {
+        if (memcmp(block.data + i, payload.data, payload.size) != 0) continue;
+        *at = i;
+        return true;
+    }
+    return false;
+}
+
+static err_t put_entries(struct store_txn *t, const struct chain_effects *effects, uint64_t height, struct bytes block) {
     struct buf record;
-    buf_init(&record, ENTRY_SIZE + LIMIT_TX);
+    buf_init(&record, ENTRY_SIZE + 1 + LIMIT_TX);
     err_t err = OK;
+    size_t at = 0;
     for (size_t i = 0; err == OK && i < effects->entry_count; i++) {
         const struct chain_entry *entry = &effects->entries[i];
         uint8_t key[16];
         log_key(key, entry->cluster, get_be64(entry->header)); /* rule G1: an entry's header begins with its index */
         buf_clear(&record);
         buf_put(&record, entry->header, ENTRY_SIZE);
-        buf_put_bytes(&record, entry->payload);
+        if (find_payload(&at, block, entry->payload)) {
+            buf_put_u8(&record, PAYLOAD_IN_BLOCK);
+            buf_put_be64(&record, height);
+            buf_put_be32(&record, (uint32_t)at);
+            buf_put_be32(&record, (uint32_t)entry->payload.size);
+            at += entry->payload.size;
+        } else {
+            buf_put_u8(&record, PAYLOAD_HERE);
+            buf_put_bytes(&record, entry->payload);
+        }
         err = buf_err(&record);
         if (err == OK) err = store_put(t, TABLE_LOG, BYTES(key), buf_bytes(&record));
     }
@@ -113,7 +142,7 @@ err_t solo_save_block(struct engine *e, const struct solo_block *b, const struct
     TRY(store_begin(&t, e->store, true));
     err_t err = genesis_state == NULL ? OK : put_state(t, genesis_state);
     if (err == OK) err = put_writes(t, effects);
-    if (err == OK) err = put_entries(t, effects);
+    if (err == OK) err = put_entries(t, effects, after->height, buf_bytes(&b->bytes));
     if (err == OK) err = put_results(t, after->height, txs, effects);
     if (err == OK) err = store_put(t, TABLE_BLOCKS, BYTES(height), buf_bytes(&b->bytes));
     if (err == OK) err = store_put(t, TABLE_LIGHT, BYTES(height), buf_bytes(&b->light_bytes));
@@ -271,18 +300,39 @@ err_t engine_block(struct engine *e, struct buf *light_block, struct buf *block,
     return err;
 }
 
+err_t solo_save_payload(struct bytes *payload, struct solo_payloads *memo, struct store_txn *t, struct bytes record) {
+    struct reader r = reader_of(record);
+    (void)reader_take(&r, ENTRY_SIZE);
+    if (reader_u8(&r) == PAYLOAD_HERE) {
+        *payload = r.rest;
+        return r.err == OK ? OK : E_CORRUPT;
+    }
+    struct bytes where = r.rest;
+    uint64_t height = reader_be64(&r);
+    size_t offset = reader_be32(&r), size = reader_be32(&r);
+    if (reader_end(&r) != OK) return E_CORRUPT;
+    if (memo->block.data == NULL || memo->height != height) {
+        if (store_get(t, TABLE_BLOCKS, &memo->block, bytes_of(where.data, 8)) != OK) return E_CORRUPT;
+        memo->height = height;
+    }
+    if (offset > memo->block.size || size > memo->block.size - offset) return E_CORRUPT;
+    *payload = bytes_of(memo->block.data + offset, size);
+    return OK;
+}
+
 err_t engine_entry(struct engine *e, uint8_t header[ENTRY_SIZE], struct buf *payload, uint64_t cluster,
                    uint64_t index) {
     uint8_t key[16];
     log_key(key, cluster, index);
     struct store_txn *t = NULL;
-    struct bytes record;
+    struct solo_payloads memo = {0};
+    struct bytes record, found;
     TRY(store_begin(&t, e->store, false));
     err_t err = store_get(t, TABLE_LOG, &record, BYTES(key));
-    if (err == OK && record.size < ENTRY_SIZE) err = E_CORRUPT;
+    if (err == OK) err = solo_save_payload(&found, &memo, t, record);
     if (err == OK) {
         memcpy(header, record.data, ENTRY_SIZE);
-        buf_put_bytes(payload, bytes_of(record.data + ENTRY_SIZE, record.size - ENTRY_SIZE));
+        buf_put_bytes(payload, found);
         err = buf_err(payload);
     }
     store_abort(t);
