@@ -198,7 +198,12 @@ void chain_check_reset(struct chain *c) {
     c->check_ready = false;
 }
 
+/* What is refused still leaves keys in the view's memory. If somebody makes that a habit, the view starts anew before the
+ * next commit: accounts with several transactions pending must then wait for the block. */
+#define CHECK_MEMORY_MAX ((size_t)256 << 20)
+
 err_t chain_check(struct chain *c, struct bytes tx, struct fault *f) {
+    if (c->check.view.arena.total > CHECK_MEMORY_MAX) c->check_ready = false;
     if (!c->check_ready) {
         exec_reset(&c->check, c->committed, c->height + 1, c->time_ms);
         c->check_ready = true;

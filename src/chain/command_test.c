@@ -331,11 +331,11 @@ static void clusters_in_turn(void **state) {
     struct bytes list[55];
     for (size_t i = 0; i < 55; i++) {
         struct test_command c;
+        Nacre__AdvanceEpoch m = NACRE__ADVANCE_EPOCH__INIT;
         BODY(b, n, 5);
         command_fill(&c, &programs[(i * 7) % CLUSTERS], 1);
         MESSAGE(&b, command, COMMAND, &c.m);
         if (i % 10 == 9) { /* another kind of transaction in between */
-            Nacre__AdvanceEpoch m = NACRE__ADVANCE_EPOCH__INIT;
             m.cluster = 99;
             MESSAGE(&b, advance_epoch, ADVANCE_EPOCH, &m);
         }

@@ -139,6 +139,7 @@ static void add_cluster(struct world *w) {
     BODY(b, w->net, 0);
     Nacre__ClusterPolicy policy;
     Nacre__CreateCluster m = NACRE__CREATE_CLUSTER__INIT;
+    Nacre__AdvanceEpoch advance = NACRE__ADVANCE_EPOCH__INIT;
     uint32_t replicas = 1 + below(4);
     policy_fill(&policy, replicas, replicas / 2 + 1);
     policy.operator_max = below(3);
@@ -146,7 +147,6 @@ static void add_cluster(struct world *w) {
     m.policy = &policy;
     MESSAGE(&b, create_cluster, CREATE_CLUSTER, &m);
     if (w->cluster_count == CLUSTERS) {
-        Nacre__AdvanceEpoch advance = NACRE__ADVANCE_EPOCH__INIT;
         advance.cluster = any_cluster(w);
         MESSAGE(&b, advance_epoch, ADVANCE_EPOCH, &advance);
     }

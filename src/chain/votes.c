@@ -3,6 +3,8 @@
 
 #include "chain/internal.h"
 
+#define PREFETCH_MIN 4 /* statements from which on their signatures are judged together */
+
 err_t votes_check_voter(struct exec *x, struct voter *out, uint64_t cluster, uint32_t member_set_version,
                         ProtobufCBinaryData worker, uint32_t incarnation) {
     TRY(check_size(x, "worker", worker, HASH_SIZE));
@@ -27,22 +29,25 @@ err_t votes_check_voter(struct exec *x, struct voter *out, uint64_t cluster, uin
     return OK;
 }
 
-err_t votes_check_signature(struct exec *x, const struct voter *voter, const struct hash *digest,
-                            ProtobufCBinaryData signature) {
-    TRY(check_size(x, "signature", signature, SIGNATURE_SIZE));
-    /* In the memo under a hash that no transaction can have: none starts with this byte. */
+/* In the memo under a hash that no transaction can have: none starts with this byte. */
+static void memo_id(struct hash *id, const struct hash *digest, const uint8_t *key, const uint8_t *signature) {
     static const uint8_t mark = 0xff;
-    const uint8_t *key = voter->worker->sign_key.data;
     struct sha256_ctx c;
-    struct hash id;
     sha256_init(&c);
     sha256_update(&c, &mark, 1);
     sha256_update(&c, digest->bytes, HASH_SIZE);
     sha256_update(&c, key, KEY_SIZE);
-    sha256_update(&c, signature.data, SIGNATURE_SIZE);
-    sha256_final(&c, &id);
+    sha256_update(&c, signature, SIGNATURE_SIZE);
+    sha256_final(&c, id);
+}
 
+err_t votes_check_signature(struct exec *x, const struct voter *voter, const struct hash *digest,
+                            ProtobufCBinaryData signature) {
+    TRY(check_size(x, "signature", signature, SIGNATURE_SIZE));
+    const uint8_t *key = voter->worker->sign_key.data;
     struct verdicts *v = &x->chain->verdicts;
+    struct hash id;
+    memo_id(&id, digest, key, signature.data);
     enum verdict_state verdict = verdicts_get(v, &id);
     if (verdict == VERDICT_UNKNOWN) {
         bool good = sign_verify(key, BYTES(digest->bytes), signature.data) == OK;
@@ -51,6 +56,32 @@ err_t votes_check_signature(struct exec *x, const struct voter *voter, const str
     }
     if (verdict == VERDICT_GOOD) return OK;
     return fault_set(x->fault, E_BAD_SIGNATURE, "the vote is not signed by worker %s's present key", voter->worker->label);
+}
+
+/* Judges the signatures of many statements at once, before they are looked at one by one. */
+static void prefetch(struct exec *x, const struct hash *digest, ProtobufCBinaryData worker,
+                     ProtobufCBinaryData signature) {
+    if (worker.len != HASH_SIZE || signature.len != SIGNATURE_SIZE) return;
+    arena_reset(&x->scratch);
+    struct hash worker_id = field_hash(worker), id;
+    const Nacre__WorkerRecord *record = registry_load(x, &worker_id);
+    if (!record) return;
+    memo_id(&id, digest, record->sign_key.data, signature.data);
+    if (verdicts_get(&x->chain->verdicts, &id) != VERDICT_UNKNOWN) return;
+    verdicts_add(&x->chain->verdicts, &id, digest, record->sign_key.data, signature.data);
+}
+
+static void prefetch_all(struct exec *x, const Nacre__Statements *m) {
+    struct hash digest;
+    for (size_t i = 0; i < m->n_votes; i++) {
+        rule_vote_digest(&digest, &x->chain->net, m->votes[i]);
+        prefetch(x, &digest, m->votes[i]->worker, m->votes[i]->signature);
+    }
+    for (size_t i = 0; i < m->n_key_votes; i++) {
+        rule_key_vote_digest(&digest, &x->chain->net, m->key_votes[i]);
+        prefetch(x, &digest, m->key_votes[i]->worker, m->key_votes[i]->signature);
+    }
+    verdicts_judge(&x->chain->verdicts);
 }
 
 /* --- checkpoints ---------------------------------------------------------------------------------------------------------- */
@@ -166,6 +197,7 @@ err_t votes_statements(struct exec *x, const Nacre__TxBody *body) {
     if (count < 1 || count > STATEMENTS_MAX) {
         return fault_set(x->fault, E_RANGE, "%zu statements, expected 1 to %d", count, STATEMENTS_MAX);
     }
+    if (count >= PREFETCH_MIN) prefetch_all(x, m);
     struct fault *first = x->fault;
     struct fault fault;
     err_t refusal = OK;

@@ -174,6 +174,37 @@ static void some_count(void **state) {
     net_free(n);
 }
 
+/* Signatures judged together give the same verdicts: good, bad, of a stranger, of a wrong size, repeated, one by one. */
+static void many_at_once(void **state) {
+    (void)state;
+    struct ready r;
+    ready_init(&r, 3, 2, "");
+    struct net *n = r.net;
+    struct test_vote v[6];
+    Nacre__CheckpointVote *list[6];
+    for (size_t i = 0; i < 6; i++) {
+        vote_fill(n, &v[i], &r.workers[i % 3], r.cluster, "x");
+        list[i] = &v[i].m;
+    }
+    v[0].signature[1] ^= 1;
+    v[1].m.worker = codec_field(BYTES(n->ids[0].bytes));
+    v[2].m.signature.len = 12;
+    v[3].m.worker.len = 31;
+    vote_sign(n, &v[4], &r.workers[0].key);
+    v[5].state.bytes[0] ^= 1; /* signed otherwise */
+    assert_code(n, do_statements(n, list, 6, NULL, 0), E_BAD_SIGNATURE);
+    assert_detail(n, "statement 0: the vote is not signed by worker w0");
+    assert_null(checkpoint_of(n, r.cluster));
+    vote_fill(n, &v[0], &r.workers[0], r.cluster, "x");
+    vote_fill(n, &v[4], &r.workers[1], r.cluster, "x");
+    assert_code(n, do_statements(n, list, 6, NULL, 0), OK); /* two good ones: agreed */
+    Nacre__CheckpointRecord *k = checkpoint_of(n, r.cluster);
+    assert_non_null(k);
+    assert_int_equal(k->n_votes, 2);
+    codec_free(k);
+    net_free(n);
+}
+
 /* T7: statements carry nothing of an account. */
 static void no_account(void **state) {
     (void)state;
@@ -371,7 +402,7 @@ int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quorum_agrees), cmocka_unit_test(every_field_counts), cmocka_unit_test(refusals),
-        cmocka_unit_test(some_count),    cmocka_unit_test(no_account),         cmocka_unit_test(votes_in_check),
+        cmocka_unit_test(some_count), cmocka_unit_test(many_at_once),   cmocka_unit_test(no_account),         cmocka_unit_test(votes_in_check),
         cmocka_unit_test(boundaries_are_bounded), cmocka_unit_test(stalled),   cmocka_unit_test(votes_of_an_older_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
