@@ -12,7 +12,7 @@ endfunction()
 
 # The guest of the engine tests.
 nacre_guest(probe ${CMAKE_SOURCE_DIR}/src/program/testdata/probe.c)
-foreach(test program_run_test program_call_test program_hostile_test program_validate_test program_script_test)
+foreach(test program_run_test program_call_test program_hostile_test program_body_test program_validate_test program_script_test)
   if(TARGET ${test})
     add_dependencies(${test} guest_probe)
     target_compile_definitions(${test} PRIVATE NACRE_GUESTS="${CMAKE_BINARY_DIR}/guests")

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/limits.h"
+#include "program/body.h"
 #include "program/program.h"
 
 #define WASM_PAGE 65536u
@@ -11,6 +12,8 @@
 #define TYPE_SECTION_MAX (64u << 10) /* it is read anew for every import: bounds that product */
 #define IMPORTS_MAX 256u
 #define TABLE_ELEMENTS_MAX 10000u
+#define FUNCTION_MAX (512u << 10) /* one function body: the compiler's memory grows with it, 7 MB of code took 1.6 GB */
+#define PASSED_MAX 128           /* parameters or results of one type */
 #define NAME_SHOWN 64
 
 enum section {
@@ -65,6 +68,7 @@ const char *wasm_export_name(enum wasm_export e) {
 struct module {
     struct bytes sections[SECTION_COUNT]; /* contents, empty if absent */
     uint32_t type_count;
+    uint32_t passed; /* the most parameters or results of a type */
     uint32_t import_func_count;
     uint32_t func_count; /* defined here */
     struct wasm_facts facts;
@@ -74,21 +78,8 @@ struct module {
 
 /* --- Reading ------------------------------------------------------------------------------------------------------- */
 
-/* Unsigned LEB128 of at most 32 bits, overlong forms within five bytes allowed as the specification does. */
-static uint32_t read_u32(struct reader *r) {
-    uint32_t v = 0;
-    for (unsigned shift = 0; shift < 35; shift += 7) {
-        uint8_t byte = reader_u8(r);
-        if (shift == 28 && byte > 0x0f) break;
-        v |= (uint32_t)(byte & 0x7f) << shift;
-        if ((byte & 0x80) == 0) return v;
-    }
-    r->err = E_MALFORMED;
-    return 0;
-}
-
 static struct bytes read_name(struct reader *r) {
-    uint32_t size = read_u32(r);
+    uint32_t size = wasm_u32(r);
     return reader_take(r, size);
 }
 
@@ -119,27 +110,31 @@ static bool skip_val_types(struct reader *r, uint32_t count) {
     return r->err == OK;
 }
 
-static bool skip_func_type(struct reader *r) {
+/* *passed is raised to the larger number of values. */
+static bool skip_func_type(struct reader *r, uint32_t *passed) {
     if (reader_u8(r) != 0x60) return false;
-    uint32_t params = read_u32(r);
-    if (!skip_val_types(r, params)) return false;
-    uint32_t results = read_u32(r);
-    return skip_val_types(r, results);
+    for (int i = 0; i < 2; i++) { /* parameters, results */
+        uint32_t count = wasm_u32(r);
+        if (count > *passed) *passed = count;
+        if (!skip_val_types(r, count)) return false;
+    }
+    return true;
 }
 
 /* Whether type number index is (params) -> result, by letters as in host.def. */
 static bool type_is(const struct module *m, uint32_t index, const char *params, char result) {
     if (index >= m->type_count) return false;
     struct reader r = reader_of(m->sections[SECTION_TYPE]);
-    read_u32(&r);
+    uint32_t passed = 0;
+    wasm_u32(&r);
     for (uint32_t i = 0; i < index; i++) {
-        if (!skip_func_type(&r)) return false;
+        if (!skip_func_type(&r, &passed)) return false;
     }
-    if (reader_u8(&r) != 0x60 || read_u32(&r) != strlen(params)) return false;
+    if (reader_u8(&r) != 0x60 || wasm_u32(&r) != strlen(params)) return false;
     for (const char *p = params; *p != 0; p++) {
         if (reader_u8(&r) != (*p == 'i' ? 0x7f : 0x7e)) return false;
     }
-    uint32_t results = read_u32(&r);
+    uint32_t results = wasm_u32(&r);
     if (result == 0) return r.err == OK && results == 0;
     return results == 1 && reader_u8(&r) == (result == 'i' ? 0x7f : 0x7e) && r.err == OK;
 }
@@ -160,12 +155,17 @@ static err_t check_types(struct module *m) {
     if (r.rest.size > TYPE_SECTION_MAX) {
         return fault_set(m->fault, E_BAD_WASM, "%zu bytes of types, more than %u", r.rest.size, TYPE_SECTION_MAX);
     }
-    m->type_count = read_u32(&r);
+    m->type_count = wasm_u32(&r);
     if (m->type_count > TYPES_MAX) {
         return fault_set(m->fault, E_BAD_WASM, "%u types, more than %u", m->type_count, TYPES_MAX);
     }
     for (uint32_t i = 0; i < m->type_count; i++) {
-        if (!skip_func_type(&r)) return fault_set(m->fault, E_BAD_WASM, "type %u is not a plain function type", i);
+        if (!skip_func_type(&r, &m->passed)) {
+            return fault_set(m->fault, E_BAD_WASM, "type %u is not a plain function type", i);
+        }
+        if (m->passed > PASSED_MAX) {
+            return fault_set(m->fault, E_BAD_WASM, "type %u passes %u values, more than %u", i, m->passed, PASSED_MAX);
+        }
     }
     return reader_end(&r) == OK ? OK : bad(m, "the type section does not parse");
 }
@@ -176,7 +176,7 @@ static err_t check_import(struct module *m, struct reader *r) {
     char module_shown[NAME_SHOWN + 4], name_shown[NAME_SHOWN + 4], type[64];
     struct bytes module = read_name(r), name = read_name(r);
     uint8_t kind = reader_u8(r);
-    uint32_t type_index = read_u32(r); /* for a function; for others the import is refused anyway */
+    uint32_t type_index = wasm_u32(r); /* for a function; for others the import is refused anyway */
     if (r->err != OK) return bad(m, "the import section does not parse");
     shown(module_shown, module);
     shown(name_shown, name);
@@ -195,7 +195,7 @@ static err_t check_import(struct module *m, struct reader *r) {
 static err_t check_imports(struct module *m) {
     struct reader r = reader_of(m->sections[SECTION_IMPORT]);
     if (r.rest.size == 0) return OK;
-    m->import_func_count = read_u32(&r);
+    m->import_func_count = wasm_u32(&r);
     if (m->import_func_count > IMPORTS_MAX) {
         return fault_set(m->fault, E_BAD_WASM, "%u imports, more than %u", m->import_func_count, IMPORTS_MAX);
     }
@@ -205,25 +205,40 @@ static err_t check_imports(struct module *m) {
 
 /* --- Functions, table, memory -------------------------------------------------------------------------------------- */
 
+static err_t check_bodies(struct module *m) {
+    uint64_t weight = 0;
+    struct reader code = reader_of(m->sections[SECTION_CODE]);
+    uint32_t bodies = code.rest.size == 0 ? 0 : wasm_u32(&code);
+    if (code.err != OK || bodies != m->func_count) return bad(m, "functions and function bodies differ in number");
+    for (uint32_t i = 0; i < bodies; i++) {
+        struct body_facts facts;
+        uint32_t size = wasm_u32(&code);
+        struct bytes body = reader_take(&code, size);
+        if (code.err != OK) return bad(m, "the code section does not parse");
+        if (size > FUNCTION_MAX) {
+            return fault_set(m->fault, E_BAD_WASM, "function %u has %u bytes of code, more than %u", m->import_func_count + i, size,
+                             FUNCTION_MAX);
+        }
+        TRY(body_inspect(&facts, body, m->import_func_count + i, m->passed, m->fault));
+        weight += facts.weight;
+        if (weight > MODULE_WEIGHT_MAX) {
+            return fault_set(m->fault, E_BAD_WASM, "the module is too complex to compile: too many blocks and variables in all");
+        }
+    }
+    return code.rest.size == 0 ? OK : bad(m, "the code section does not parse");
+}
+
 static err_t check_functions(struct module *m) {
     struct reader r = reader_of(m->sections[SECTION_FUNCTION]);
     if (r.rest.size != 0) {
-        m->func_count = read_u32(&r);
+        m->func_count = wasm_u32(&r);
         if (m->func_count > r.rest.size) return bad(m, "the function section does not parse");
         for (uint32_t i = 0; i < m->func_count; i++) {
-            if (read_u32(&r) >= m->type_count) return fault_set(m->fault, E_BAD_WASM, "function %u has no type", i);
+            if (wasm_u32(&r) >= m->type_count) return fault_set(m->fault, E_BAD_WASM, "function %u has no type", i);
         }
         if (reader_end(&r) != OK) return bad(m, "the function section does not parse");
     }
-    struct reader code = reader_of(m->sections[SECTION_CODE]);
-    uint32_t bodies = code.rest.size == 0 ? 0 : read_u32(&code);
-    if (code.err != OK || bodies != m->func_count) return bad(m, "functions and function bodies differ in number");
-    for (uint32_t i = 0; i < bodies; i++) {
-        uint32_t size = read_u32(&code);
-        reader_take(&code, size);
-        if (code.err != OK) return bad(m, "the code section does not parse");
-    }
-    return code.rest.size == 0 ? OK : bad(m, "the code section does not parse");
+    return check_bodies(m);
 }
 
 /* limits of a table or memory: 32-bit, not shared. */
@@ -231,8 +246,8 @@ static bool read_limits(struct reader *r, uint32_t *min, uint32_t *max, bool *ha
     uint8_t flags = reader_u8(r);
     if (flags > 1) return false;
     *has_max = flags == 1;
-    *min = read_u32(r);
-    *max = *has_max ? read_u32(r) : 0;
+    *min = wasm_u32(r);
+    *max = *has_max ? wasm_u32(r) : 0;
     return r->err == OK;
 }
 
@@ -241,7 +256,7 @@ static err_t check_table(struct module *m) {
     uint32_t min, max;
     bool has_max;
     if (r.rest.size == 0) return OK;
-    uint32_t count = read_u32(&r);
+    uint32_t count = wasm_u32(&r);
     if (r.err != OK || count > 1) return bad(m, "more than one table");
     if (count == 0) return reader_end(&r) == OK ? OK : bad(m, "the table section does not parse");
     if (reader_u8(&r) != 0x70) return bad(m, "the table does not hold functions");
@@ -256,7 +271,7 @@ static err_t check_memory(struct module *m) {
     struct reader r = reader_of(m->sections[SECTION_MEMORY]);
     uint32_t min = 0, max = 0, limit = (uint32_t)(m->memory_max / WASM_PAGE);
     bool has_max = false;
-    uint32_t count = r.rest.size == 0 ? 0 : read_u32(&r);
+    uint32_t count = r.rest.size == 0 ? 0 : wasm_u32(&r);
     if (count != 1) return bad(m, "a program defines exactly one memory");
     if (!read_limits(&r, &min, &max, &has_max) || reader_end(&r) != OK) {
         return bad(m, "the memory is not a plain 32-bit one");
@@ -278,9 +293,9 @@ static err_t check_memory(struct module *m) {
 static bool exported_type_is(const struct module *m, uint32_t func, const char *params, char result) {
     if (func < m->import_func_count || func - m->import_func_count >= m->func_count) return false;
     struct reader r = reader_of(m->sections[SECTION_FUNCTION]);
-    read_u32(&r);
-    for (uint32_t i = 0; i < func - m->import_func_count; i++) read_u32(&r);
-    uint32_t type = read_u32(&r);
+    wasm_u32(&r);
+    for (uint32_t i = 0; i < func - m->import_func_count; i++) wasm_u32(&r);
+    uint32_t type = wasm_u32(&r);
     return r.err == OK && type_is(m, type, params, result);
 }
 
@@ -288,7 +303,7 @@ static err_t check_export(struct module *m, struct reader *r) {
     char type[64];
     struct bytes name = read_name(r);
     uint8_t kind = reader_u8(r);
-    uint32_t index = read_u32(r);
+    uint32_t index = wasm_u32(r);
     if (r->err != OK) return bad(m, "the export section does not parse");
     for (unsigned i = 0; i < WASM_EXPORT_COUNT; i++) {
         if (!name_is(name, exports[i].name)) continue;
@@ -306,7 +321,7 @@ static err_t check_export(struct module *m, struct reader *r) {
 
 static err_t check_exports(struct module *m) {
     struct reader r = reader_of(m->sections[SECTION_EXPORT]);
-    uint32_t count = r.rest.size == 0 ? 0 : read_u32(&r);
+    uint32_t count = r.rest.size == 0 ? 0 : wasm_u32(&r);
     if (count > r.rest.size) return bad(m, "the export section does not parse");
     for (uint32_t i = 0; i < count; i++) TRY(check_export(m, &r));
     if (reader_end(&r) != OK) return bad(m, "the export section does not parse");
@@ -333,7 +348,7 @@ static err_t split_sections(struct module *m, struct bytes wasm) {
     if (r.err != OK || !bytes_equal(start, BYTES(header))) return bad(m, "not a WebAssembly module of version 1");
     while (r.rest.size > 0) {
         uint8_t id = reader_u8(&r);
-        uint32_t size = read_u32(&r);
+        uint32_t size = wasm_u32(&r);
         struct bytes content = reader_take(&r, size);
         if (r.err != OK) return bad(m, "a section is cut short");
         if (id == SECTION_CUSTOM) continue;

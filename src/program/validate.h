@@ -1,7 +1,7 @@
 /* A reader of WebAssembly's outer structure: enough to say whether a module is a program, on bytes from anyone.
  *
- * It looks at sections, types, imports, the memory, the table and exports; function bodies are left to the compiler. It
- * allocates nothing and is linear in the module but for small bounded tables. */
+ * It looks at sections, types, imports, the memory, the table, exports, and through function bodies (body.h); what types the
+ * instructions have is left to the compiler. It allocates nothing and is linear in the module but for small bounded tables. */
 #ifndef NACRE_PROGRAM_VALIDATE_H
 #define NACRE_PROGRAM_VALIDATE_H
 

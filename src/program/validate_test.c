@@ -167,6 +167,40 @@ static void test_functions(void **state) {
     expect_bad_section(10, "03 02 000b 04 0041000b 04 0041000b 00", "code section does not parse");
 }
 
+/* A body of this many bytes in place of the second one. */
+static err_t check_body(size_t size, struct fault *f) {
+    struct buf wasm, code;
+    struct sections s = plain_module;
+    s.text[10] = NULL;
+    build_module(&wasm, &s);
+    wasm.max = LIMIT_CODE;
+    buf_init(&code, LIMIT_CODE);
+    put_tokens(&code, "03 02 000b");
+    put_leb(&code, size);
+    uint8_t *body = buf_extend(&code, size); /* no locals, unreachable, nop */
+    assert_non_null(body);
+    memset(body + 1, 0x01, size - 2);
+    body[1] = 0x00;
+    body[size - 1] = 0x0b;
+    put_tokens(&code, "04 0041000b");
+    buf_put_u8(&wasm, 10);
+    put_leb(&wasm, code.size);
+    buf_put_bytes(&wasm, buf_bytes(&code));
+    assert_int_equal(buf_err(&wasm), OK);
+    err_t err = program_check(buf_bytes(&wasm), f);
+    buf_fini(&code);
+    buf_fini(&wasm);
+    return err;
+}
+
+static void test_large_function(void **state) {
+    (void)state;
+    struct fault f = {0};
+    assert_int_equal(check_body(512u << 10, &f), OK);
+    assert_int_equal(check_body((512u << 10) + 1, &f), E_BAD_WASM);
+    assert_string_equal(f.detail, "function 2 has 524289 bytes of code, more than 524288");
+}
+
 static void test_sections(void **state) {
     (void)state;
     struct sections s = plain_module;
@@ -239,6 +273,7 @@ int main(void) {
         cmocka_unit_test(test_exports),
         cmocka_unit_test(test_memory_and_table),
         cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_large_function),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_flipped_bytes),
