@@ -163,6 +163,7 @@ static const char *after(const char *path, const char *prefix) {
 static err_t answer_get(struct process *p, const struct net_request *r, struct net_response *response, struct fault *f) {
     const char *rest;
     if ((rest = after(r->path, "/v1/reply/"))) return answer_reply(p, r, rest, &response->body, f);
+    if ((rest = after(r->path, "/v1/snapshot/"))) return snapshot_serve(p, r, rest, &response->body, f);
     if ((rest = after(r->path, "/v1/logs/"))) return answer_logs(p, r, rest, &response->body, f);
     if (strcmp(r->path, "/v1/status") == 0) {
         response->content_type = "application/json";

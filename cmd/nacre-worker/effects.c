@@ -188,6 +188,9 @@ static err_t perform(struct process *p, struct net_client *client, const struct 
         d->kind = WORKER_WRITTEN;
         return call(client, &d->data, NET_POST, node, "/v1/tx", buf_bytes(&e->data), CALL_MS, f);
     case WORKER_APPEND_LOG: d->kind = WORKER_WRITTEN; return append_log(p, e, f);
+    case WORKER_ASK_SNAPSHOT:
+        d->kind = WORKER_SNAPSHOT;
+        return snapshot_fetch(client, e->endpoint, e->cluster, &d->data, f);
     case WORKER_WRITE_SNAPSHOT: d->kind = WORKER_WRITTEN; return write_snapshot(p, e, f);
     }
     return fault_set(f, E_INTERNAL, "an effect of kind %d", (int)e->kind);

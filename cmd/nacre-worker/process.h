@@ -80,6 +80,12 @@ void io_submit(struct process *p, struct worker_effect *effect); /* takes */
 /* effects.c: carries out one effect; *reply says whether the core wants to hear of it. */
 void effect_perform(struct process *p, struct net_client *client, const struct worker_effect *e, struct delivery *reply);
 
+/* snapshot.c: a piece of a cluster's sealed snapshot file, and the whole of a peer's. */
+err_t snapshot_serve(struct process *p, const struct net_request *r, const char *name, struct buf *out, struct fault *f)
+    MUST_CHECK;
+err_t snapshot_fetch(struct net_client *client, const char *endpoint, uint64_t cluster, struct buf *out, struct fault *f)
+    MUST_CHECK;
+
 /* api.c: the HTTP handler; ctx is the process. */
 void api_handle(void *ctx, const struct net_request *request, struct net_response *response);
 

@@ -13,6 +13,7 @@ uint64_t header_time_ms(const struct light_time *t) {
     return t->seconds < 0 ? 0 : (uint64_t)t->seconds * 1000 + (uint64_t)t->nanos / 1000000;
 }
 
+#define PAGE_LIMITS_MAX 5 /* refusals of a page as too long in a row: not just a node that is busy */
 #define REPAIR_PAUSE_MS 30000
 
 err_t cluster_new(struct worker *w, struct cluster **out, uint64_t id) {
@@ -64,21 +65,14 @@ static err_t withdraw(struct worker *w, struct cluster *c) {
     return shared_reset(c->shared, w->reply_max);
 }
 
-err_t cluster_repair(struct worker *w, struct cluster *c, const char *why) {
-    struct fault f = {0};
-    (void)fault_set(&f, E_ROLLBACK, "cluster %lu at entry %lu: %s", (unsigned long)c->id,
-                    (unsigned long)c->replica.executed, why);
-    (void)mtx_lock(&w->lock);
-    fault_format(&f, w->status.last_bad, sizeof w->status.last_bad);
-    (void)mtx_unlock(&w->lock);
-    c->repairs++;
+err_t cluster_reset(struct worker *w, struct cluster *c) {
     replica_fini(&c->replica);
     TRY(replica_init(&c->replica));
     harvest_fini(&c->harvest);
     queue_clear(c);
     c->fetched = 0;
     memset(&c->fetched_head, 0, sizeof c->fetched_head);
-    c->page_failures = 0;
+    c->page_failures = c->page_limits = 0;
     c->page.id = 0; /* an answer on its way is for another position */
     /* Whoever computes another state again and again must not hammer its node. */
     c->page.at_ms = w->now_ms + (c->repairs > 2 ? REPAIR_PAUSE_MS : 0);
@@ -91,7 +85,21 @@ err_t cluster_repair(struct worker *w, struct cluster *c, const char *why) {
     c->boundary_count = c->voted_boundaries = 0;
     c->caught_up = false;
     c->blocked = BLOCKED_NOT;
+    c->wanted_epoch = 0;
+    c->from_peer = c->too_far = false;
     return withdraw(w, c);
+}
+
+err_t cluster_repair(struct worker *w, struct cluster *c, const char *why) {
+    struct fault f = {0};
+    (void)fault_set(&f, E_ROLLBACK, "cluster %lu at entry %lu%s: %s", (unsigned long)c->id,
+                    (unsigned long)c->replica.executed, c->from_peer ? " from a peer" : "", why);
+    (void)mtx_lock(&w->lock);
+    fault_format(&f, w->status.last_bad, sizeof w->status.last_bad);
+    (void)mtx_unlock(&w->lock);
+    if (c->from_peer) w->bad_answers++;
+    else c->repairs++;
+    return cluster_reset(w, c);
 }
 
 const Nacre__Member *cluster_membership(const struct worker *w, const struct cluster *c) {
@@ -126,6 +134,7 @@ void cluster_take_record(struct worker *w, struct cluster *c, Nacre__ClusterReco
 
 static err_t ask_page(struct worker *w, struct cluster *c) {
     bool own_log_first = c->snapshot_in.size > 0 || c->log_in_at < c->log_in.size;
+    if (!c->record || join_is_wanted(w, c)) return OK; /* first whether a peer's snapshot is the better beginning */
     if (own_log_first || c->queue.size - c->queue_at > LIMIT_PAGE || !want_due(&c->page, w->now_ms)) return OK;
     struct worker_effect *e = effect_push(w, WORKER_ASK_PAGE);
     if (!e) return OK;
@@ -166,7 +175,7 @@ static err_t take_page(struct worker *w, struct cluster *c, struct bytes data) {
         if (++c->page_failures < PAGE_FAILURES_MAX || c->loaded == 0) return OK;
         return cluster_repair(w, c, "what the disk gave is no beginning of the proven log");
     }
-    c->page_failures = 0;
+    c->page_failures = c->page_limits = 0;
     size_t count = page->n_entries;
     want_done(&c->page, w->now_ms, count > 0 ? 0 : 5);
     err_t err = page_header(&header, page);
@@ -346,6 +355,7 @@ err_t cluster_drive(struct worker *w, struct cluster *c) {
     bool loaded = c->snapshot_in.size == 0;
     if (loaded) TRY(execute_round(w, c));
     TRY(vote_drive(w, c));
+    TRY(join_drive(w, c));
     update_phase(c);
     TRY(publish(w, c));
     if (loaded) TRY(disk_drive(w, c)); /* after publishing: a snapshot takes the replies from what is published */
@@ -357,10 +367,13 @@ err_t cluster_event(struct worker *w, struct cluster *c, const struct worker_eve
     *taken = event->id != 0 && event->id == c->page.id;
     if (*taken) {
         if (event->kind == WORKER_PAGE) return take_page(w, c, event->data);
+        c->page_limits = event->err == E_LIMIT ? c->page_limits + 1 : 0;
+        if (c->page_limits >= PAGE_LIMITS_MAX) c->too_far = true;
         want_failed(&c->page, w->now_ms);
         return OK;
     }
     TRY(disk_event(w, c, event, taken));
+    if (!*taken) TRY(join_event(w, c, event, taken));
     if (!*taken) TRY(keys_event(w, c, event, taken));
     if (!*taken) TRY(vote_event(w, c, event, taken));
     return OK;

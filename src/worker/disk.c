@@ -20,6 +20,8 @@
 #define RECORD_HEAD    (4 + 8 + 8)
 #define PAD_STEP       (64u << 10) /* the host learns the state's size in these steps */
 #define DISK_MS        120000
+/* A peer that begins with our snapshot needs the log after it in pages, which reach LIMIT_LOG_TAIL entries at most. */
+#define SNAPSHOT_ENTRIES (LIMIT_LOG_TAIL / 2)
 #define SEALED_MIN     (SECRET_SIZE + AEAD_TAG_SIZE)
 
 static const uint8_t zero_nonce[AEAD_NONCE_SIZE];
@@ -72,8 +74,7 @@ static void record_aad(struct buf *out, const struct worker *w, const struct clu
     buf_put_be64(out, first);
 }
 
-/* A stored epoch that no key service answers for any more, or that was never announced: these bytes never open. */
-static bool epoch_is_lost(const struct worker *w, const struct cluster *c, uint64_t epoch) {
+bool epoch_is_lost(const struct worker *w, const struct cluster *c, uint64_t epoch) {
     if (!c->record || c->record->n_epochs == 0) return false;
     uint64_t newest = c->record->epochs[c->record->n_epochs - 1]->number;
     return epoch == 0 || epoch > newest || newest - epoch >= w->genesis->params->key_retention_epochs;
@@ -109,7 +110,8 @@ static void begin_from_snapshot(struct worker *w, struct cluster *c, uint64_t ep
     c->fetched_head = c->replica.head;
     c->snapshot_epoch = epoch;
     c->logged_bytes = 0;
-    c->log_usable = true;
+    c->log_usable = !c->from_peer; /* a peer's snapshot is not on our disk: ours is written at the next chance */
+    c->from_peer = false;
     memcpy(c->disk_tag, c->snapshot_in.data + c->snapshot_in.size - AEAD_TAG_SIZE, AEAD_TAG_SIZE);
     buf_fini(&c->snapshot_in);
     c->wanted_epoch = 0;
@@ -225,8 +227,9 @@ static bool at_boundary(const struct cluster *c) {
 static bool snapshot_is_due(const struct worker *w, const struct cluster *c) {
     if (!c->caught_up || !at_boundary(c)) return false;
     if (!c->log_usable || c->snapshot_epoch != c->replica.epoch) return true;
-    return c->replica.executed - c->snapshot_at >= w->snapshot_every &&
-           c->logged_bytes >= map_bytes(c->replica.map) / 4;
+    uint64_t entries = c->replica.executed - c->snapshot_at;
+    if (entries >= SNAPSHOT_ENTRIES) return true;
+    return entries >= w->snapshot_every && c->logged_bytes >= map_bytes(c->replica.map) / 4;
 }
 
 static void encode_snapshot(struct cluster *c, struct buf *plain) {

@@ -5,6 +5,7 @@
  *     execute.c   log entries to state and leaves                         open.c      sealed inputs, context cache
  *     code.c      compiled modules                                        vote.c      boundaries, votes, checkpoints
  *     replica.c   the replicated secret state                             disk.c      sealed log and snapshot
+ *     join.c      a peer's snapshot instead of a replay
  *     shared.c    what is published                                       serve.c     queries
  *     reply.c     replies of commands, programs' logs
  *
@@ -362,7 +363,7 @@ struct cluster {
     size_t queue_at;
     uint64_t fetched; /* entries, queued ones included */
     struct hash fetched_head;
-    uint32_t page_failures;
+    uint32_t page_failures, page_limits;
     struct want disk_read, page, state, keys_state;
 
     /* Keys. */
@@ -380,6 +381,13 @@ struct cluster {
     uint32_t claims_incarnation;
     uint64_t claims_stamp;  /* of what the claims were made from */
     struct buf asked_claims; /* struct state_key[], in the order asked */
+
+    /* Joining (join.c). */
+    bool peers_known, too_far;
+    size_t peer_count, peers_asked;
+    uint32_t peers_version; /* member set that peers_asked counts in */
+    char peers[LIMIT_MEMBERS][128];
+    struct want peer_snapshot;
 
     /* Checkpoints. */
     struct boundary boundaries[WORKER_BOUNDARIES];
@@ -404,6 +412,7 @@ struct cluster {
     uint64_t snapshot_at;    /* entries in the newest snapshot */
     uint64_t snapshot_epoch;
     size_t logged_bytes;     /* since */
+    bool from_peer;          /* snapshot_in is a peer's */
     struct want disk_write;  /* one at a time */
     bool writing_snapshot;
     uint8_t writing_tag[AEAD_TAG_SIZE];
@@ -417,7 +426,9 @@ err_t cluster_drive(struct worker *w, struct cluster *c) MUST_CHECK;
 err_t cluster_event(struct worker *w, struct cluster *c, const struct worker_event *event, bool *taken) MUST_CHECK;
 /* Has verified entries that nothing keeps from being executed. */
 bool cluster_has_work(const struct cluster *c);
-/* Throws the replica away and starts from entry 0. */
+/* Forgets the replica and everything published of it: it starts from entry 0. */
+err_t cluster_reset(struct worker *w, struct cluster *c) MUST_CHECK;
+/* The same because what the disk or a peer gave was no good: counted and noted. */
 err_t cluster_repair(struct worker *w, struct cluster *c, const char *why) MUST_CHECK;
 /* Takes a proven record if it is not older than the known one (record is consumed). */
 void cluster_take_record(struct worker *w, struct cluster *c, Nacre__ClusterRecord *record,
@@ -465,6 +476,18 @@ err_t disk_event(struct worker *w, struct cluster *c, const struct worker_event 
  * have the same storage key, so a counter as nonce would repeat among them. disk_open: E_DECRYPT. */
 void disk_seal(struct buf *out, const struct secret *key, const struct secret *salt, struct bytes aad, struct bytes plain);
 err_t disk_open(struct buf *plain, const struct secret *key, struct bytes aad, struct bytes sealed) MUST_CHECK;
+
+/* A stored epoch that no key service answers for any more, or that was never announced: these bytes never open. */
+bool epoch_is_lost(const struct worker *w, const struct cluster *c, uint64_t epoch);
+
+/* --- join.c ------------------------------------------------------------------------------------------------------- */
+
+/* Notes where the members can be reached, from their proven records. */
+void join_take_peers(const struct worker *w, struct cluster *c, Nacre__StateItem *const *members, size_t count);
+/* A peer's snapshot would help, and there is one who was not asked yet (or the members are still to be learned). */
+bool join_is_wanted(const struct worker *w, const struct cluster *c);
+err_t join_drive(struct worker *w, struct cluster *c) MUST_CHECK;
+err_t join_event(struct worker *w, struct cluster *c, const struct worker_event *event, bool *taken) MUST_CHECK;
 
 /* --- identity.c --------------------------------------------------------------------------------------------------- */
 

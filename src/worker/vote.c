@@ -161,18 +161,19 @@ static size_t state_keys(struct cluster *c, struct state_key keys[WORKER_STATE_K
     return count;
 }
 
-static bool wants_state(struct cluster *c) {
+static bool wants_state(const struct worker *w, struct cluster *c) {
     if (!c->record || c->snapshot_in.size > 0) return true; /* epochs must be known before anything can be opened */
     (void)mtx_lock(&c->shared->lock);
     bool wanted = c->shared->wanted_count > 0;
     (void)mtx_unlock(&c->shared->lock);
+    if (join_is_wanted(w, c) && !c->peers_known) return true;
     bool open = c->boundary_count > 0 && c->voted_boundaries > 0 &&
                 boundary_at(c, c->boundary_count - 1)->index >= c->record->agreed_count;
     return open || (c->record->agreed_count > 0 && (wanted || c->proven < c->record->agreed_count));
 }
 
 static err_t ask_state(struct worker *w, struct cluster *c) {
-    if (!wants_state(c) || !want_due(&c->state, w->now_ms)) return OK;
+    if (!wants_state(w, c) || !want_due(&c->state, w->now_ms)) return OK;
     struct state_key keys[WORKER_STATE_KEYS];
     struct worker_effect *e = effect_push(w, WORKER_ASK_STATE);
     if (!e) return OK;
@@ -332,6 +333,7 @@ static err_t take_state(struct worker *w, struct cluster *c, struct bytes data) 
     if (!item->absent && CODEC_UNPACK(&record, nacre__cluster_record, codec_bytes(item->value), LIMIT_VALUE) == OK) {
         cluster_take_record(w, c, record, &header);
         space_polls(w, c, agreed_before);
+        if (c->asked_members > 0) join_take_peers(w, c, answer->items + STATE_MEMBERS, c->asked_members);
         if (header.height == c->record_height) err = take_checkpoint(w, c, answer);
     } else {
         (void)fault_set(&f, E_UNKNOWN_CLUSTER, "%lu", (unsigned long)c->id);

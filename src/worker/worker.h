@@ -52,6 +52,7 @@ enum worker_event_kind {
     WORKER_COMPILED_CACHE, /* data: sealed compiled code from disk, empty if none (id) */
     WORKER_WRITTEN,        /* a disk effect is durable (id) */
     WORKER_FAILED,         /* effect id failed with err; ask again later */
+    WORKER_SNAPSHOT,       /* data: a peer's snapshot file (id) */
 };
 struct worker_event {
     enum worker_event_kind kind;
@@ -76,6 +77,7 @@ enum worker_effect_kind {
     WORKER_SUBMIT,          /* data: Tx of statements */
     WORKER_APPEND_LOG,      /* data: sealed record for cluster's log file */
     WORKER_WRITE_SNAPSHOT,  /* data: sealed snapshot of cluster; the log file starts empty after it */
+    WORKER_ASK_SNAPSHOT,    /* the snapshot file of cluster, from the worker at endpoint */
 };
 struct worker_effect {
     enum worker_effect_kind kind;

@@ -119,6 +119,13 @@ static void disk_write(struct sim *s, struct sim_instance *x, const struct worke
 
 /* --- effects ------------------------------------------------------------------------------------------------------------------ */
 
+/* Any machine's file, whole, old or damaged as it happens to be. */
+static bool peer_snapshot(struct sim *s, struct parcel *p) {
+    p->kind = WORKER_SNAPSHOT;
+    buf_put_bytes(&p->data, buf_bytes(&s->instances[sim_below(s, SIM_INSTANCES)].disk.snapshot));
+    return p->data.size > 0;
+}
+
 static bool ask(struct sim *s, struct parcel *p, const struct worker_effect *e) {
     switch (e->kind) {
     case WORKER_ASK_STATE: p->kind = WORKER_STATE; return node_state(s, &p->data, buf_bytes(&e->data), true);
@@ -148,6 +155,7 @@ static bool ask(struct sim *s, struct parcel *p, const struct worker_effect *e) 
         disk_write(s, p->to, e);
         p->kind = WORKER_WRITTEN;
         return true;
+    case WORKER_ASK_SNAPSHOT: return peer_snapshot(s, p);
     case WORKER_REGISTER:
     case WORKER_SUBMIT: break;
     }

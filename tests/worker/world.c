@@ -350,6 +350,15 @@ static bool answer(struct world *x, struct host *h, const struct worker_effect *
         buf_clear(&x->last_votes);
         buf_put_bytes(&x->last_votes, buf_bytes(&e->data));
         return true;
+    case WORKER_ASK_SNAPSHOT:
+        *kind = WORKER_SNAPSHOT;
+        for (size_t i = 0; i < WORLD_WORKERS; i++) {
+            char endpoint[32];
+            (void)snprintf(endpoint, sizeof endpoint, "http://host-%zu", i);
+            if (strcmp(e->endpoint, endpoint) == 0) buf_put_bytes(out, buf_bytes(&x->hosts[i].snapshot));
+        }
+        h->peers_asked++;
+        return out->size > 0;
     case WORKER_APPEND_LOG:
     case WORKER_WRITE_SNAPSHOT:
         *kind = WORKER_WRITTEN;

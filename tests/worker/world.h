@@ -39,7 +39,7 @@ struct host {
     size_t poll_count;
     uint32_t boots;
     uint64_t appended, snapshots, compiled; /* times */
-    uint64_t code_asked;
+    uint64_t code_asked, peers_asked;
     bool disk_fails;
 };
 
