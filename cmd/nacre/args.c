@@ -91,6 +91,9 @@ err_t args_one_of(const char *word, const char *list, const char *what, struct f
 /* --- options --------------------------------------------------------------------------------------------------------- */
 
 static err_t unknown_option(const struct verb *v, const char *word, struct fault *f) {
+    if (word[0] == '-' && isdigit((unsigned char)word[1])) {
+        return fault_set(f, E_USAGE, "no option %.60s; write -- before words that begin with a dash", word);
+    }
     const char *candidates[ARGS_OPTIONS_MAX];
     size_t count = v->option_count + COMMON_COUNT;
     for (size_t i = 0; i < count; i++) candidates[i] = spec_at(v, i)->name;
@@ -176,15 +179,21 @@ static bool parse_number(uint64_t *out, const char *text, const char **rest) {
     return true;
 }
 
-err_t args_u64(uint64_t *out, const struct args *a, const char *name, struct fault *f) {
-    const char *text = args_value(a, name), *rest;
-    if (!text) return OK;
+err_t args_number(uint64_t *out, const char *word, const char *what, struct fault *f) {
+    const char *rest;
     uint64_t v;
-    if (!parse_number(&v, text, &rest) || rest[0] != 0) {
-        return fault_set(f, E_USAGE, "--%s \"%.40s\" is not a whole number", name, text);
+    if (!parse_number(&v, word, &rest) || rest[0] != 0) {
+        return fault_set(f, E_USAGE, "%s \"%.40s\" is not a whole number", what, word);
     }
     *out = v;
     return OK;
+}
+
+err_t args_u64(uint64_t *out, const struct args *a, const char *name, struct fault *f) {
+    const char *text = args_value(a, name);
+    char what[64];
+    (void)snprintf(what, sizeof what, "--%s", name);
+    return text ? args_number(out, text, what, f) : OK;
 }
 
 err_t args_duration_ms(uint64_t *out, const struct args *a, const char *name, struct fault *f) {

@@ -5,6 +5,7 @@
 #define TX_OVERHEAD 2048     /* most bytes of a command around its padded input */
 #define SEND_RETRIES 12
 #define WAIT_DEFAULT_MS 120000
+#define KEYS_WAIT_MS 20000
 
 /* --- opening ------------------------------------------------------------------------------------------------------------ */
 
@@ -42,6 +43,21 @@ static err_t check_pin(struct caller *c) {
     return fault_set(&c->s->fault, E_CODE_MISMATCH, "the program's code is %s", text);
 }
 
+/* After a restart workers are new incarnations and sign the input keys anew: until a quorum has, there is none to seal to. */
+static err_t read_target(struct target *out, struct session *s, const struct hash *program) {
+    struct progress p;
+    progress_begin(&p, s->cli);
+    err_t err = session_target(out, s, program);
+    for (uint64_t begun = now_ms();
+         (err == E_BAD_SIGNATURE || err == E_NOT_READY) && now_ms() - begun < KEYS_WAIT_MS;) {
+        progress_say(&p, "waiting until the workers have signed the program's input key");
+        pause_ms(50);
+        err = session_target(out, s, program);
+    }
+    progress_end(&p);
+    return err;
+}
+
 static err_t open_parts(struct caller *c, const struct args *a, const char *program) {
     struct hash id;
     TRY(read_options(c, a));
@@ -49,7 +65,7 @@ static err_t open_parts(struct caller *c, const struct args *a, const char *prog
     TRY(session_params(c->s));
     TRY(check_gas(c));
     TRY(session_program(&id, c->s, program));
-    TRY(session_target(&c->target, c->s, &id));
+    TRY(read_target(&c->target, c->s, &id));
     return check_pin(c);
 }
 
@@ -75,7 +91,7 @@ void caller_close(struct caller *c) {
 static err_t refresh(struct caller *c) {
     struct target fresh;
     struct hash program = c->target.sealing.program;
-    TRY(session_target(&fresh, c->s, &program));
+    TRY(read_target(&fresh, c->s, &program));
     target_free(&c->target);
     c->target = fresh;
     return OK;

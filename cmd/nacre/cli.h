@@ -78,6 +78,8 @@ bool args_flag(const struct args *a, const char *name);
 /* A number, *out kept if the option is absent. E_USAGE. Durations take ms, s, m, h; a bare number is seconds. */
 err_t args_u64(uint64_t *out, const struct args *a, const char *name, struct fault *f) MUST_CHECK;
 err_t args_duration_ms(uint64_t *out, const struct args *a, const char *name, struct fault *f) MUST_CHECK;
+/* The same of a word. */
+err_t args_number(uint64_t *out, const char *word, const char *what, struct fault *f) MUST_CHECK;
 /* A 32-byte value in hex; *set tells whether it was given. E_USAGE. */
 err_t args_hash(uint8_t out[32], bool *set, const struct args *a, const char *name, struct fault *f) MUST_CHECK;
 /* The input of a call: words joined by blanks, @FILE, - for standard input, hex digits if hex. Appends to out. */

@@ -164,15 +164,19 @@ static int many(struct session *s, const struct args *a, struct caller *caller, 
     x = (struct stream){.s = s, .a = a, .caller = caller};
     err_t err = args_u64(&chunk_max, a, "chunk", &s->fault);
     if (err != OK) return session_fail(s, err);
-    FILE *from = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    if (!from) {
-        err = fault_set(&s->fault, errno == ENOENT ? E_NOT_FOUND : E_IO, "%s: %s", path, strerror(errno));
-        return session_fail(s, err);
+    FILE *file = NULL;
+    if (strcmp(path, "-") != 0) {
+        file = fopen(path, "re");
+        if (!file) {
+            err = fault_set(&s->fault, errno == ENOENT ? E_NOT_FOUND : E_IO, "%s: %s", path, strerror(errno));
+            return session_fail(s, err);
+        }
     }
+    FILE *from = file ? file : stdin;
     progress_begin(&x.p, s->cli);
     err = send_lines(&x, from, path, chunk_max);
     progress_end(&x.p);
-    if (from != stdin) fclose(from);
+    if (file) fclose(file);
     int code = err == OK ? show_stream(&x) : session_fail(s, err);
     for (size_t i = 0; i < x.count; i++) sent_free(&x.sent[(x.first + i) % WINDOW]);
     if (x.has_last) outcome_free(&x.last);

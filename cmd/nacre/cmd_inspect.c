@@ -131,8 +131,7 @@ static err_t show_entry(struct session *s, const char *cluster_word, const char 
     struct entry e;
     struct buf payload;
     TRY(session_cluster(&cluster, s, cluster_word));
-    if (sscanf(index_word, "%" SCNu64, &index) != 1)
-        return fault_set(&s->fault, E_USAGE, "\"%.40s\" is not a number", index_word);
+    TRY(args_number(&index, index_word, "index", &s->fault));
     buf_init(&payload, LIMIT_TX);
     err_t err = fetch_entry(s, &e, &payload, cluster, index);
     if (err == OK) {
@@ -205,7 +204,7 @@ static err_t show_block(struct session *s, const char *word) {
     struct light_header header;
     struct hash hash;
     json_t *document = NULL;
-    if (sscanf(word, "%" SCNu64, &height) != 1) return fault_set(&s->fault, E_USAGE, "\"%.40s\" is not a height", word);
+    TRY(args_number(&height, word, "height", &s->fault));
     buf_init(&encoded, LIGHT_BLOCK_MAX);
     err_t err = session_light_block(s, &encoded, &header, height);
     buf_fini(&encoded);

@@ -130,14 +130,14 @@ static void PRINTF_LIKE(5, 6)
 /* Whether a program is on the PATH. */
 static bool on_path(const char *name) {
     const char *path = getenv("PATH");
-    for (const char *at = path ? path : ""; *at;) {
+    char *copy = strdup(path ? path : ""), *rest = copy;
+    bool found = false;
+    for (char *folder; !found && (folder = strsep(&rest, ":")) != NULL;) {
         char file[CLI_PATH_MAX];
-        size_t size = strcspn(at, ":");
-        if (snprintf(file, sizeof file, "%.*s/%s", (int)size, at, name) > 0 && access(file, X_OK) == 0) return true;
-        at += size;
-        at += *at == ':';
+        found = path_make(file, NULL, "%s/%s", folder, name) == OK && access(file, X_OK) == 0;
     }
-    return false;
+    free(copy);
+    return found;
 }
 
 static void examine_machine(struct examination *x) {

@@ -112,14 +112,50 @@ static err_t count_registered(size_t *out, struct session *session, const struct
     return OK;
 }
 
-static err_t is_cluster_active(bool *out, struct session *session, uint64_t id) {
-    Nacre__ClusterRecord *cluster;
-    TRY(session_record(session, &cluster, &nacre__cluster_record__descriptor, state_key_number('c', id),
-                       E_UNKNOWN_CLUSTER, "the devnet's cluster"));
-    *out = cluster->n_epochs > 0 && cluster->policy && cluster->n_members >= cluster->policy->quorum &&
-           cluster->epochs[cluster->n_epochs - 1]->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE;
+/* The newest epoch is active and its key signed by members as they are now: workers sign it anew when they come back. */
+static bool is_keyed(const struct session *session, const Nacre__ClusterRecord *cluster,
+                     const Nacre__ClusterKeyRecord *keys, Nacre__WorkerRecord *const *workers, size_t worker_count) {
+    static const struct hash whole_cluster;
+    if (cluster->n_epochs == 0 || keys->n_input_keys == 0) return false;
+    return cluster->epochs[cluster->n_epochs - 1]->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE &&
+           verify_input_key(&session->genesis.net, cluster, keys->input_keys[keys->n_input_keys - 1], &whole_cluster,
+                            workers, worker_count, NULL) == OK;
+}
+
+static err_t is_cluster_active(bool *out, struct session *session, const struct supervisor *s,
+                               const struct hash *operator_id) {
+    size_t workers = s->net.process_count - 2, found = 0;
+    struct state_key keys[DEVNET_WORKERS_MAX + 2] = {state_key_number('c', s->net.cluster),
+                                                     state_key_number('q', s->net.cluster)};
+    Nacre__WorkerRecord *records[DEVNET_WORKERS_MAX];
+    Nacre__ClusterRecord *cluster = NULL;
+    Nacre__ClusterKeyRecord *key = NULL;
+    Nacre__StateAnswer *answer;
+    for (size_t i = 0; i < workers; i++) {
+        struct hash id;
+        rule_worker_id(&id, operator_id, s->net.processes[i + 2].name);
+        keys[i + 2] = state_key_hash('w', &id);
+    }
+    TRY(session_state(session, &answer, NULL, keys, workers + 2));
+    *out = false;
+    err_t err = session_item(session, &cluster, &nacre__cluster_record__descriptor, answer->items[0], E_UNKNOWN_CLUSTER,
+                             "the devnet's cluster");
+    if (err == OK) {
+        err = session_item(session, &key, &nacre__cluster_key_record__descriptor, answer->items[1], E_NOT_READY,
+                           "its key");
+    }
+    for (size_t i = 0; i < workers && err == OK; i++) {
+        if (session_item(session, &records[found], &nacre__worker_record__descriptor, answer->items[i + 2],
+                         E_UNKNOWN_WORKER, "a worker") == OK) {
+            found++;
+        }
+    }
+    if (err == OK) *out = is_keyed(session, cluster, key, records, found);
+    for (size_t i = 0; i < found; i++) codec_free(records[i]);
     codec_free(cluster);
-    return OK;
+    codec_free(key);
+    codec_free(answer);
+    return err;
 }
 
 static err_t operator_account(struct hash *out, const struct cli *c, const char *dir, struct fault *f) {
@@ -144,7 +180,7 @@ static err_t wait_active(struct supervisor *s, struct session *session, const st
         const struct devnet_process *dead = supervisor_dead(s);
         if (dead) return fault_set(&session->fault, E_INTERNAL, "%s has ended", dead->name);
         err_t err = count_registered(&registered, session, s, operator_id);
-        if (err == OK && registered == workers) err = is_cluster_active(&active, session, s->net.cluster);
+        if (err == OK && registered == workers) err = is_cluster_active(&active, session, s, operator_id);
         if (err != OK && err != E_NETWORK && err != E_NOT_READY) return err;
         if (active) return OK;
         say(s, p, registered < workers ? "%zu of %zu workers registered" : "%zu of %zu workers registered, fixing keys",
@@ -281,14 +317,16 @@ static int await(const struct cli *c, const char *dir, int from) {
             (void)fault_set(&f, E_INTERNAL, "the supervisor ended; see %.200s/logs/up.log", dir);
             break;
         }
-        line[strcspn(line, "\n")] = 0;
+        char *end = strchr(line, '\n');
+        if (end) *end = 0;
         if (line[0] != '!') {
             progress_say(&p, "%s", line);
             continue;
         }
-        int code = 0, at = 0;
-        if (sscanf(line, "!failed %d %n", &code, &at) == 1) {
-            (void)fault_set(&f, err_from_code(code), "%s", line + at);
+        if (strncmp(line, "!failed ", 8) == 0) {
+            char *detail;
+            long code = strtol(line + 8, &detail, 10);
+            (void)fault_set(&f, err_from_code(code), "%s", detail + (*detail == ' '));
             f.remedy = "see the logs in the devnet's folder under logs/";
         }
         break;

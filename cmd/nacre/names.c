@@ -125,7 +125,7 @@ err_t session_worker(struct hash *out, struct session *s, const char *word) {
 }
 
 static err_t cluster_number(uint64_t *out, struct session *s, const char *text) {
-    return sscanf(text, "%" SCNu64, out) == 1 ? OK : fault_set(&s->fault, E_MALFORMED, "cluster \"%.40s\"", text);
+    return args_number(out, text, "cluster", &s->fault);
 }
 
 err_t session_cluster(uint64_t *out, struct session *s, const char *word) {

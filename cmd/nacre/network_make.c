@@ -112,39 +112,61 @@ static json_t *release(const char *role, const char *program, const struct hash 
 
 static const char *const folders[] = {"", "/keys", "/tee", "/logs"};
 
-static err_t describe(json_t **out, const struct cli *c, const char *dir, struct fault *f) {
+/* The keys of a devnet. dev is the user's own and lives with his others. */
+struct owners {
     struct sign_key dev, validator, operator, publisher;
-    struct hash worker, keyd;
+};
+
+static err_t make_owners(struct owners *o, const struct cli *c, const char *dir, struct fault *f) {
     char path[CLI_PATH_MAX];
     struct {
         const char *name;
         struct sign_key *key;
-    } own[] = {{"validator", &validator}, {"operator", &operator}, {"publisher", &publisher}};
+    } own[] = {{"validator", &o->validator}, {"operator", &o->operator}, {"publisher", &o->publisher}};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         TRY(path_make(path, f, "%s%s", dir, folders[i]));
         TRY(dir_create(path, f));
     }
     TRY(path_make(path, f, "%s/keys", c->home));
     TRY(dir_create(path, f));
-    TRY(make_key(&dev, c, "dev", f));
-    for (size_t i = 0; i < 3; i++) {
+    TRY(make_key(&o->dev, c, "dev", f));
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         TRY(path_make(path, f, "%s/keys/%s.key", dir, own[i].name));
         TRY(make_key(own[i].key, c, path, f));
     }
+    return OK;
+}
+
+/* The app_state of the genesis. Takes issuers. */
+static json_t *state_json(const struct owners *o, json_t *issuers, const struct hash *worker, const struct hash *keyd) {
+    json_t *accounts = json_pack("[{s:o,s:s},{s:o,s:s}]", "public_key", key_hex(&o->dev), "balance", DEV_BALANCE,
+                                 "public_key", key_hex(&o->operator), "balance", OPERATOR_BALANCE);
+    json_t *validators = json_pack("[{s:o,s:i}]", "public_key", key_hex(&o->validator), "power", 10);
+    json_t *releases = json_pack("[o,o]", release("worker", "nacre-worker", worker, &o->publisher),
+                                 release("key-service", "nacre-keyd", keyd, &o->publisher));
+    json_t *params =
+        json_pack("{s:b,s:o,s:[o],s:[o],s:i}", "allow_simulation", 1, "sim_issuers", issuers, "publishers",
+                  account_hex(&o->publisher), "key_operators", account_hex(&o->operator), "key_threshold", 1);
+    return json_pack("{s:o,s:o,s:o,s:o}", "accounts", accounts, "validators", validators, "releases", releases,
+                     "params", params);
+}
+
+static err_t describe(json_t **out, const struct cli *c, const char *dir, struct fault *f) {
+    struct owners owners;
+    struct hash worker, keyd;
+    TRY(make_owners(&owners, c, dir, f));
     TRY(measure(&worker, "nacre-worker", f));
     TRY(measure(&keyd, "nacre-keyd", f));
     json_t *issuers = json_array();
-    TRY(make_platforms(issuers, dir, f));
-    *out = json_pack("{s:[{s:o,s:s},{s:o,s:s}],s:[{s:o,s:i}],s:[o,o],s:{s:b,s:o,s:[o],s:[o],s:i}}", "accounts",
-                     "public_key", key_hex(&dev), "balance", DEV_BALANCE, "public_key", key_hex(&operator), "balance",
-                     OPERATOR_BALANCE, "validators", "public_key", key_hex(&validator), "power", 10, "releases",
-                     release("worker", "nacre-worker", &worker, &publisher),
-                     release("key-service", "nacre-keyd", &keyd, &publisher), "params", "allow_simulation", 1,
-                     "sim_issuers", issuers, "publishers", account_hex(&publisher), "key_operators",
-                     account_hex(&operator), "key_threshold", 1);
-    sign_key_clear(&dev);
-    for (size_t i = 0; i < 3; i++) sign_key_clear(own[i].key);
-    return *out ? OK : E_NO_MEMORY;
+    err_t err = make_platforms(issuers, dir, f);
+    if (err == OK) {
+        *out = state_json(&owners, issuers, &worker, &keyd);
+        if (!*out) err = E_NO_MEMORY;
+    } else {
+        json_decref(issuers);
+    }
+    secret_wipe(&owners, sizeof owners);
+    return err;
 }
 
 static err_t make_genesis(const struct cli *c, const char *dir, const char *path, struct fault *f) {

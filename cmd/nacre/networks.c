@@ -96,7 +96,8 @@ err_t networks_for_receipt(struct genesis *out, const struct cli *c, struct byte
     bool found = false;
     for (struct dirent *entry; dir && !found && (entry = readdir(dir)) != NULL;) {
         struct genesis genesis;
-        if (entry->d_name[0] == '.' || networks_known(&genesis, c, entry->d_name, NULL) != OK) continue;
+        struct fault ignored;
+        if (entry->d_name[0] == '.' || networks_known(&genesis, c, entry->d_name, &ignored) != OK) continue;
         found = bytes_equal(codec_bytes(receipt->network), BYTES(genesis.net.bytes));
         if (found) {
             *out = genesis;
@@ -114,14 +115,28 @@ err_t networks_for_receipt(struct genesis *out, const struct cli *c, struct byte
 
 /* --- trust ---------------------------------------------------------------------------------------------------------------- */
 
+/* The next number of a line. */
+static bool take_integer(long long *out, const char **at) {
+    char *end;
+    errno = 0;
+    *out = strtoll(*at, &end, 10);
+    bool good = errno == 0 && end != *at && *end == ' ';
+    *at = good ? end + 1 : end;
+    return good;
+}
+
 /* "height seconds nanos header_hash next_validators_hash" in one line. */
 static err_t parse_trust(struct light_trust *trust, const char *text) {
-    char header[2 * HASH_SIZE + 2], validators[2 * HASH_SIZE + 2];
+    char header[2 * HASH_SIZE + 1], validators[2 * HASH_SIZE + 1];
     struct light_trust read = *trust;
-    if (sscanf(text, "%" SCNu64 " %" SCNd64 " %" SCNd32 " %65s %65s", &read.height, &read.time.seconds,
-               &read.time.nanos, header, validators) != 5) {
+    long long height, seconds, nanos;
+    if (!take_integer(&height, &text) || !take_integer(&seconds, &text) || !take_integer(&nanos, &text))
         return E_CORRUPT;
-    }
+    if (height < 1 || nanos < 0 || nanos > 999999999 || strlen(text) < 4 * HASH_SIZE + 1) return E_CORRUPT;
+    read.height = (uint64_t)height;
+    read.time = (struct light_time){seconds, (int32_t)nanos};
+    (void)snprintf(header, sizeof header, "%s", text);
+    (void)snprintf(validators, sizeof validators, "%s", text + sizeof header);
     if (hex_decode(read.header_hash.bytes, HASH_SIZE, header) != OK) return E_CORRUPT;
     if (hex_decode(read.next_validators_hash.bytes, HASH_SIZE, validators) != OK) return E_CORRUPT;
     *trust = read;

@@ -144,7 +144,8 @@ void supervisor_log_tail(char *out, size_t out_size, const struct supervisor *s,
     if (path_make(path, NULL, "%s/logs/%s.log", s->net.dir, name) != OK) return;
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
+        char *end = strchr(line, '\n');
+        if (end) *end = 0;
         if (line[0]) (void)snprintf(out, out_size, "%s", line); /* the last one says why */
     }
     if (file) fclose(file);

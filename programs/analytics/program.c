@@ -23,14 +23,14 @@
 
 enum { BAD_REQUEST = 1, NOT_A_SITE = 2, NOT_YOURS = 3, TOO_FEW = 4, SET_ALREADY = 5 };
 
-#define SITES_MAX   8
-#define CLIENT_MAX  64
-#define PATH_MAX    200 /* longer ones are cut: a key has room for 256 bytes */
-#define METHOD_MAX  16
+#define SITES_MAX 8
+#define CLIENT_MAX 64
+#define PATH_MAX 200 /* longer ones are cut: a key has room for 256 bytes */
+#define METHOD_MAX 16
 #define SESSION_GAP 1800
-#define VISITS_MAX  8000 /* of one client at one site; after that a visit lengthens its neighbour */
-#define REGISTERS   4096 /* HyperLogLog: an error of 1.04 / sqrt(4096) = 1.6 % */
-#define TOP_PATHS   20
+#define VISITS_MAX 8000 /* of one client at one site; after that a visit lengthens its neighbour */
+#define REGISTERS 4096  /* HyperLogLog: an error of 1.04 / sqrt(4096) = 1.6 % */
+#define TOP_PATHS 20
 
 struct rules {
     uint32_t min, whole, count, unused;
@@ -119,8 +119,10 @@ static bool take_time(struct scan *s, uint64_t *out) {
     if (!take_number(s, 2, 2, &hour) || !skip(s, ":") || !take_number(s, 2, 2, &minute)) return false;
     if (!skip(s, ":") || !take_number(s, 2, 2, &second) || !skip(s, " ")) return false;
     bool west = s->at < s->end && *s->at == '-';
-    if (!skip(s, west ? "-" : "+") || !take_number(s, 2, 2, &zone_hours) || !take_number(s, 2, 2, &zone_minutes)) return false;
-    if (!skip(s, "]") || year < 1971 || year > 2100 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) return false;
+    if (!skip(s, west ? "-" : "+") || !take_number(s, 2, 2, &zone_hours) || !take_number(s, 2, 2, &zone_minutes))
+        return false;
+    if (!skip(s, "]") || year < 1971 || year > 2100 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+        return false;
     if (zone_hours > 14 || zone_minutes > 59) return false;
     int64_t offset = (int64_t)(zone_hours * 60 + zone_minutes) * 60;
     int64_t t = days_of((int64_t)year, (int64_t)month + 1, (int64_t)day) * 86400 +
@@ -152,7 +154,8 @@ static bool split_request(struct row *row, struct text request) {
         if (*s.at == ' ') return false;
     }
     row->path = (struct text){target.at, 0};
-    while (row->path.size < target.size && row->path.size < PATH_MAX && target.at[row->path.size] != '?') row->path.size++;
+    while (row->path.size < target.size && row->path.size < PATH_MAX && target.at[row->path.size] != '?')
+        row->path.size++;
     return true;
 }
 
@@ -161,14 +164,17 @@ static bool parse_row(struct row *row, const char *line, uint32_t size) {
     struct text ignored, request, agent;
     uint64_t status;
     if (!take_word(&s, &row->client) || row->client.size > CLIENT_MAX) return false;
-    if (!take_word(&s, &ignored) || !take_word(&s, &ignored) || !take_time(&s, &row->time) || !skip(&s, " ")) return false;
+    if (!take_word(&s, &ignored) || !take_word(&s, &ignored) || !take_time(&s, &row->time) || !skip(&s, " "))
+        return false;
     if (!take_quoted(&s, &request) || !split_request(row, request) || !skip(&s, " ")) return false;
     if (!take_number(&s, 3, 3, &status) || status < 100 || status > 599 || !skip(&s, " ")) return false;
     row->status = (uint32_t)status;
     row->bytes = 0;
     if (!skip(&s, "-") && !take_number(&s, 1, 15, &row->bytes)) return false;
-    if (!skip(&s, " ") || !take_quoted(&s, &ignored) || !skip(&s, " ") || !take_quoted(&s, &agent) || s.at != s.end) return false;
-    row->bot = contains(agent, "bot") || contains(agent, "crawl") || contains(agent, "spider") || contains(agent, "slurp");
+    if (!skip(&s, " ") || !take_quoted(&s, &ignored) || !skip(&s, " ") || !take_quoted(&s, &agent) || s.at != s.end)
+        return false;
+    row->bot =
+        contains(agent, "bot") || contains(agent, "crawl") || contains(agent, "spider") || contains(agent, "slurp");
     return true;
 }
 
@@ -351,12 +357,14 @@ NACRE_EXPORT(nacre_init) int32_t nacre_init(void) {
     struct nacre_parse p = nacre_parse(space, nacre_input(space, sizeof space));
     uint64_t min;
     if (nacre_kv_has("C", 1)) return nacre_refuse(SET_ALREADY, "the rules are fixed");
-    if (!nacre_parse_is(&p, "min") || !nacre_parse_u64(&p, &min)) return nacre_refuse(BAD_REQUEST, "write: min N sites ID ID ...");
+    if (!nacre_parse_is(&p, "min") || !nacre_parse_u64(&p, &min))
+        return nacre_refuse(BAD_REQUEST, "write: min N sites ID ID ...");
     rules.whole = nacre_parse_is(&p, "whole");
     if (!nacre_parse_is(&p, "sites")) return nacre_refuse(BAD_REQUEST, "write: min N sites ID ID ...");
     while (rules.count < SITES_MAX && nacre_parse_id(&p, &rules.sites[rules.count])) {
         for (uint32_t i = 0; i < rules.count; i++) {
-            if (nacre_id_equal(&rules.sites[i], &rules.sites[rules.count])) return nacre_refuse(BAD_REQUEST, "a site twice");
+            if (nacre_id_equal(&rules.sites[i], &rules.sites[rules.count]))
+                return nacre_refuse(BAD_REQUEST, "a site twice");
         }
         rules.count++;
     }
@@ -683,7 +691,8 @@ static int32_t select_sites(struct selection *of, struct nacre_parse *p) {
     for (uint32_t i = 1; i <= rules.count; i++) {
         if (all || chosen[i]) of->sites[of->count++] = i;
     }
-    if (rules.whole && of->count < rules.count) return nacre_refuse(TOO_FEW, "the sites agreed on joint figures over all of them only");
+    if (rules.whole && of->count < rules.count)
+        return nacre_refuse(TOO_FEW, "the sites agreed on joint figures over all of them only");
     if (of->count >= rules.min) return 0;
     char text[96];
     struct nacre_str s = nacre_str(text, sizeof text);

@@ -43,6 +43,8 @@ same "input of hex digits" "$(nacre call counter --hex 6164642031 2>/dev/null)" 
 expect 0 "2 workers agree" nacre call counter add 1
 expect 1 "code 1, write: add N" nacre call counter add x
 expect 3 'did you mean "counter"' nacre call conter add 1
+expect 2 "write -- before" nacre call counter add -1
+expect 1 "write: add N" nacre call counter -- add -1
 expect 8 "1000000000" nacre call counter add 1 --gas 7
 expect 5 "CODE_MISMATCH" nacre call counter add 1 --pin-code "$(printf '%064d' 1)"
 expect 2 "not 64 hex digits" nacre call counter add 1 --pin-code 12
@@ -104,6 +106,7 @@ again=$(nacre inspect program again --json | awk -F'"' '$2 == "id" { print $4; e
 expect 0 "VERIFIED" nacre verify command.receipt --genesis genesis.json --out proven --program "$again"
 same "the proven output" "$(cat proven)" 40
 expect 0 "SIMULATED" nacre verify query.receipt --genesis genesis.json
+mkdir -p "$NACRE_HOME/networks/nacre-without-a-genesis"
 expect 0 "" nacre verify query.receipt --json
 json_is '"verified":true'
 json_is '"tee":"sim"'
