@@ -10,17 +10,19 @@
 static err_t read_file(struct buf *out, const char *path) {
     FILE *file = fopen(path, "rb");
     if (file == NULL) return E_IO;
-    for (uint8_t block[4096];;) {
-        size_t n = fread(block, 1, sizeof block, file);
-        if (n == 0) break;
+    uint8_t block[4096];
+    size_t n;
+    do {
+        n = fread(block, 1, sizeof block, file);
         buf_put(out, block, n);
-    }
+    } while (n == sizeof block);
     err_t err = ferror(file) ? E_IO : buf_err(out);
     fclose(file);
     return err;
 }
 
-static err_t load_program(struct program_script_program *out, struct program_engine *e, char *argument, struct fault *f) {
+static err_t load_program(struct program_script_program *out, struct program_engine *e, char *argument,
+                          struct fault *f) {
     struct buf wasm;
     char *path = strchr(argument, '=');
     if (path == NULL) return fault_set(f, E_USAGE, "%s is not NAME=FILE", argument);

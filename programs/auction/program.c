@@ -93,7 +93,8 @@ static int32_t create(struct nacre_parse *p) {
         return nacre_refuse(BAD_REQUEST, "write: create SECONDS RESERVE TITLE");
     }
     struct nacre_bytes title = nacre_parse_rest(p);
-    if (seconds == 0 || seconds > DURATION_MAX) return nacre_refuse(BAD_REQUEST, "an auction lasts 1 second to 366 days");
+    if (seconds == 0 || seconds > DURATION_MAX)
+        return nacre_refuse(BAD_REQUEST, "an auction lasts 1 second to 366 days");
     if (title.size == 0 || title.size > TITLE_MAX) return nacre_refuse(BAD_REQUEST, "the title has 1 to 120 bytes");
     a.closes_ms = nacre_time_ms() + seconds * 1000;
     a.seller = nacre_caller();

@@ -67,6 +67,7 @@ if [ "$libc" = yes ]; then
 else
     link="$link -nostdlib -Wl,--no-entry"
 fi
+# shellcheck disable=SC2086 # options without blanks of their own
 "$clang" $target $link "-Wl,-z,stack-size=$stack" "-Wl,--max-memory=$memory" "$work"/*.o -o "$work/out.wasm"
 
 if grep -q wasi_snapshot_preview1 "$work/out.wasm"; then

@@ -19,9 +19,9 @@ static void make_table(struct buf *b) {
     buf_put_str(b, "| call | gas | per byte | modes | |\n|---|---|---|---|---|\n");
 #define ANY "all"
 #define WRITE "not in queries"
-#define HOST(name, params, result, base, per_byte, modes, arguments, doc)          \
-    buf_put_str(b, "| `" #name);                                                     \
-    put_signature(b, params, arguments, result);                                     \
+#define HOST(name, params, result, base, per_byte, modes, arguments, doc) \
+    buf_put_str(b, "| `" #name);                                          \
+    put_signature(b, params, arguments, result);                          \
     buf_put_fmt(b, "` | %d | %d | %s | %s |\n", base, per_byte, modes, doc);
 #include "program/host.def"
 #undef HOST
@@ -56,7 +56,8 @@ static void test_table(void **state) {
     char *start = strstr((char *)doc.data, START), *end = start == NULL ? NULL : strstr(start, END);
     if (end == NULL) fail_msg("%s has lost the marks around its table", path);
     start += strlen(START);
-    bool same = strlen((char *)table.data) == (size_t)(end - start) && memcmp(start, table.data, (size_t)(end - start)) == 0;
+    bool same =
+        strlen((char *)table.data) == (size_t)(end - start) && memcmp(start, table.data, (size_t)(end - start)) == 0;
     if (!same && getenv("NACRE_WRITE_DOCS") != NULL) {
         FILE *file = fopen(path, "wb");
         assert_non_null(file);

@@ -103,16 +103,43 @@ static bool skip_instruction(struct reader *r, uint8_t op, struct body_facts *fa
         return true;
     }
     switch (op) {
-    case 0x00: case 0x01: case 0x0b: case 0x0f: case 0x1a: case 0x1b: case 0xd1: case 0xd3: case 0xd4: return true;
-    case 0x02: case 0x03: case 0x04:
+    case 0x00:
+    case 0x01:
+    case 0x0b:
+    case 0x0f:
+    case 0x1a:
+    case 0x1b:
+    case 0xd1:
+    case 0xd3:
+    case 0xd4: return true;
+    case 0x02:
+    case 0x03:
+    case 0x04:
         facts->labels++;
         facts->loops += op == 0x03;
         skip_block_type(r);
         return true;
     case 0x05: facts->labels++; return true;
-    case 0x0c: case 0x0d: case 0x10: case 0x12: case 0x14: case 0x15: case 0x20: case 0x21: case 0x22: case 0x23: case 0x24:
-    case 0x25: case 0x26: case 0x3f: case 0x40: case 0xd2: case 0xd5: case 0xd6: skip_numbers(r, 1); return true;
-    case 0x11: case 0x13: skip_numbers(r, 2); return true;
+    case 0x0c:
+    case 0x0d:
+    case 0x10:
+    case 0x12:
+    case 0x14:
+    case 0x15:
+    case 0x20:
+    case 0x21:
+    case 0x22:
+    case 0x23:
+    case 0x24:
+    case 0x25:
+    case 0x26:
+    case 0x3f:
+    case 0x40:
+    case 0xd2:
+    case 0xd5:
+    case 0xd6: skip_numbers(r, 1); return true;
+    case 0x11:
+    case 0x13: skip_numbers(r, 2); return true;
     case 0x0e: skip_branch_table(r); return true;
     case 0x1c: skip_types(r); return true;
     case 0x41: skip_signed(r, 5); return true;
@@ -149,15 +176,17 @@ err_t body_inspect(struct body_facts *out, struct bytes body, uint32_t func, uin
         size_t at = body.size - r.rest.size;
         op = reader_u8(&r);
         if (!skip_instruction(&r, op, &facts)) {
-            return fault_set(f, E_BAD_WASM, "function %u has an instruction of a proposal not supported, 0x%02x at byte %zu", func,
-                             op, at);
+            return fault_set(f, E_BAD_WASM,
+                             "function %u has an instruction of a proposal not supported, 0x%02x at byte %zu", func, op,
+                             at);
         }
     }
     if (r.err != OK || op != 0x0b) return fault_set(f, E_BAD_WASM, "the code of function %u is cut short", func);
     uint64_t labels = 1 + (uint64_t)facts.labels + (BODY_LOOP_WEIGHT - 1) * (uint64_t)facts.loops;
     facts.weight = labels * (1 + (uint64_t)facts.locals + passed);
     if (facts.weight > BODY_WEIGHT_MAX) {
-        return fault_set(f, E_BAD_WASM, "function %u is too complex to compile, with %u blocks, %u loops and %u variables: split it",
+        return fault_set(f, E_BAD_WASM,
+                         "function %u is too complex to compile, with %u blocks, %u loops and %u variables: split it",
                          func, facts.labels - facts.loops, facts.loops, facts.locals + passed);
     }
     *out = facts;

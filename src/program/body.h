@@ -10,10 +10,10 @@
 
 #include "base/bytes.h"
 
-#define BODY_WEIGHT_MAX   (4u << 20)  /* one function: 4 s and 300 MB at worst */
+#define BODY_WEIGHT_MAX (4u << 20)    /* one function: 4 s and 300 MB at worst */
 #define MODULE_WEIGHT_MAX (16u << 20) /* all functions together */
-#define BODY_LOOP_WEIGHT  8           /* a loop against another label: tried */
-#define BODY_LOCALS_MAX   50000u      /* the engine's own limit */
+#define BODY_LOOP_WEIGHT 8            /* a loop against another label: tried */
+#define BODY_LOCALS_MAX 50000u        /* the engine's own limit */
 
 struct body_facts {
     uint32_t locals; /* declared, without parameters */
@@ -24,7 +24,8 @@ struct body_facts {
 
 /* One body without its size; func is its number, passed the most values that any function or block of the module takes or
  * gives: they are variables, too. E_BAD_WASM with what is wrong. Linear, allocates nothing. */
-err_t body_inspect(struct body_facts *out, struct bytes body, uint32_t func, uint32_t passed, struct fault *f) MUST_CHECK;
+err_t body_inspect(struct body_facts *out, struct bytes body, uint32_t func, uint32_t passed, struct fault *f)
+    MUST_CHECK;
 
 /* Unsigned LEB128 of at most 32 bits; sets r->err. */
 uint32_t wasm_u32(struct reader *r);

@@ -37,8 +37,11 @@ static void test_facts(void **state) {
     assert_int_equal(inspect("00 0b", &facts, NULL), OK);
     assert_int_equal(facts.weight, 1);
     /* what looks like blocks but is a constant, a table, a lane pattern */
-    assert_int_equal(inspect("00 4103 1a 4303030303 1a 440303030303030303 1a 0e03 03030303 fd0c 03030303030303030303030303030303 1a 0b",
-                             &facts, NULL), OK);
+    assert_int_equal(
+        inspect(
+            "00 4103 1a 4303030303 1a 440303030303030303 1a 0e03 03030303 fd0c 03030303030303030303030303030303 1a 0b",
+            &facts, NULL),
+        OK);
     assert_int_equal(facts.labels, 0);
 }
 
@@ -46,13 +49,77 @@ static void test_facts(void **state) {
 static void test_immediates(void **state) {
     (void)state;
     static const char *const with[] = {
-        "0c03", "0d03", "0e03 03030303", "1003", "110303", "1203", "130303", "1403", "1503", "1c037f7f7f", "2003", "2103", "2203",
-        "2303", "2403", "2503", "2603", "280303", "3e0303", "3f03", "4003", "4103", "41838303", "4203", "42838383838383838303",
-        "4303030303", "440303030303030303", "d003", "d203", "d503", "d603", "fc080303", "fc0903", "fc0a0303", "fc0b03", "fc0c0303",
-        "fc0d03", "fc0e0303", "fc0f03", "fc1003", "fc1103", "fc13", "fc16", "fc00", "fc07", "fd000303", "fd0b0303",
-        "fd0c03030303030303030303030303030303", "fd0d03030303030303030303030303030303", "fd0e", "fd14", "fd1503", "fd2203", "fd23",
-        "fd53", "fd54030303", "fd5b030303", "fd5c0303", "fd5d0303", "fd5e", "fdff01", "00", "01", "0f", "1a", "1b", "45", "c4", "d1",
-        "d3", "d4",
+        "0c03",
+        "0d03",
+        "0e03 03030303",
+        "1003",
+        "110303",
+        "1203",
+        "130303",
+        "1403",
+        "1503",
+        "1c037f7f7f",
+        "2003",
+        "2103",
+        "2203",
+        "2303",
+        "2403",
+        "2503",
+        "2603",
+        "280303",
+        "3e0303",
+        "3f03",
+        "4003",
+        "4103",
+        "41838303",
+        "4203",
+        "42838383838383838303",
+        "4303030303",
+        "440303030303030303",
+        "d003",
+        "d203",
+        "d503",
+        "d603",
+        "fc080303",
+        "fc0903",
+        "fc0a0303",
+        "fc0b03",
+        "fc0c0303",
+        "fc0d03",
+        "fc0e0303",
+        "fc0f03",
+        "fc1003",
+        "fc1103",
+        "fc13",
+        "fc16",
+        "fc00",
+        "fc07",
+        "fd000303",
+        "fd0b0303",
+        "fd0c03030303030303030303030303030303",
+        "fd0d03030303030303030303030303030303",
+        "fd0e",
+        "fd14",
+        "fd1503",
+        "fd2203",
+        "fd23",
+        "fd53",
+        "fd54030303",
+        "fd5b030303",
+        "fd5c0303",
+        "fd5d0303",
+        "fd5e",
+        "fdff01",
+        "00",
+        "01",
+        "0f",
+        "1a",
+        "1b",
+        "45",
+        "c4",
+        "d1",
+        "d3",
+        "d4",
     };
     for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
         char body[128];
@@ -104,7 +171,8 @@ static void test_weight(void **state) {
     assert_int_equal(body_inspect(&facts, buf_bytes(&body), 7, 0, &f), OK);
     assert_int_equal(facts.weight, (1 + 8 * 523) * 1001);
     assert_int_equal(body_inspect(&facts, buf_bytes(&body), 7, 20, &f), E_BAD_WASM); /* parameters count, too */
-    assert_non_null(strstr(f.detail, "function 7 is too complex to compile, with 0 blocks, 523 loops and 1020 variables"));
+    assert_non_null(
+        strstr(f.detail, "function 7 is too complex to compile, with 0 blocks, 523 loops and 1020 variables"));
     buf_fini(&body);
 }
 
@@ -177,9 +245,18 @@ static bool compile_and_run(const char *code, const char *body, bool must_read) 
 static void test_every_opcode(void **state) {
     (void)state;
     static const char *const operands[] = {
-        "4100 4101 4102", "4200 4201 4202 4203", "4300000000 4300000000", "440000000000000000 440000000000000000",
+        "4100 4101 4102",
+        "4200 4201 4202 4203",
+        "4300000000 4300000000",
+        "440000000000000000 440000000000000000",
         "fd0c00000000000000000000000000000000 fd0c00000000000000000000000000000000 fd0c00000000000000000000000000000000",
-        "d070", "d06f", "d06e", "4100 fb1c", "d070 4100", "4100 d070 4101", "",
+        "d070",
+        "d06f",
+        "d06e",
+        "4100 fb1c",
+        "d070 4100",
+        "4100 d070 4101",
+        "",
         "4100 fd0c00000000000000000000000000000000",
     };
     static const uint8_t prefixes[] = {0x00, 0xfb, 0xfc, 0xfd, 0xfe}; /* 0x00: none */
@@ -212,12 +289,8 @@ WORLD_TEST(test_every_opcode)
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),
-        cmocka_unit_test(test_immediates),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_weight),
-        cmocka_unit_test(test_module_weight),
-        cmocka_unit_test(run_test_every_opcode),
+        cmocka_unit_test(test_facts),  cmocka_unit_test(test_immediates),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_weight), cmocka_unit_test(test_module_weight), cmocka_unit_test(run_test_every_opcode),
     };
     signals_keep();
     return cmocka_run_group_tests(tests, NULL, NULL);

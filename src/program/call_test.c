@@ -12,8 +12,8 @@ static struct world world;
 
 static void test_writes_and_reads(void **state) {
     (void)state;
-    expect(&world, PROGRAM_COMMAND, "set k mine\ncall " A1 ALL "0 get k|set k theirs|get k\nget k", "0\n14:-1\n0\n6:theirs\n\n4:mine\n"
-           );
+    expect(&world, PROGRAM_COMMAND, "set k mine\ncall " A1 ALL "0 get k|set k theirs|get k\nget k",
+           "0\n14:-1\n0\n6:theirs\n\n4:mine\n");
 }
 
 /* The callee's answer ends in a newline of its own; the probe adds length and newline. */
@@ -25,12 +25,13 @@ static void test_identities(void **state) {
 
 static void test_failed_callee_is_undone(void **state) {
     (void)state;
-    struct program_run *r = world_run(&world,
-                                      "set k before\nemit mine 1\ncall " A1 ALL "0 set k x|emit theirs 2|unreachable\ncall_code\n"
-                                      "call " A1 ALL "0 set k x|emit theirs 2|return -9\ncall_code\n"
-                                      "call " A1 " 3000000 0 set k x|emit theirs 2|loop\n"
-                                      "call " A1 ALL "0 get k|emit theirs 3\nget k",
-                                      PLENTY);
+    struct program_run *r =
+        world_run(&world,
+                  "set k before\nemit mine 1\ncall " A1 ALL "0 set k x|emit theirs 2|unreachable\ncall_code\n"
+                  "call " A1 ALL "0 set k x|emit theirs 2|return -9\ncall_code\n"
+                  "call " A1 " 3000000 0 set k x|emit theirs 2|loop\n"
+                  "call " A1 ALL "0 get k|emit theirs 3\nget k",
+                  PLENTY);
     assert_output(r, "0\n0\n-7\n0\n-8\n-9\n-10\n5:-1\n0\n\n6:before\n");
     assert_int_equal(program_run_status(r), PROGRAM_DONE);
     assert_int_equal(program_run_event_count(r), 2);
@@ -103,13 +104,15 @@ static void test_iterator_over_reentry(void **state) {
     (void)state;
     /* the iterator of the first call does not see what a re-entered call of the same program writes, nor its undoing */
     expect(&world, PROGRAM_COMMAND,
-           "set a 1\nset c 3\nopen - - 0\nnext 0\ncall " A1 ALL "2 call " A0 ALL "0 set b 2||del c\nnext 0\nnext 0\nget c",
+           "set a 1\nset c 3\nopen - - 0\nnext 0\ncall " A1 ALL "2 call " A0 ALL
+           "0 set b 2||del c\nnext 0\nnext 0\nget c",
            "0\n0\n0\na=1,10\n7:4:0\n1\n\n\nc=3,10\n-1\n-1\n");
 }
 
 static void test_read_only(void **state) {
     (void)state;
-    expect(&world, PROGRAM_COMMAND, "call " A1 ALL "1 set k x|emit t d|ctx 6\nset k y", "25:-4\n-4\n8:0100000000000000\n\n0\n");
+    expect(&world, PROGRAM_COMMAND, "call " A1 ALL "1 set k x|emit t d|ctx 6\nset k y",
+           "25:-4\n-4\n8:0100000000000000\n\n0\n");
     expect(&world, PROGRAM_COMMAND, "call " A1 ALL "1 call " A2 ALL "0 set k x", "6:3:-4\n\n\n"); /* and further down */
     expect(&world, PROGRAM_QUERY, "call " A1 ALL "0 set k x", "3:-4\n\n");
 }
@@ -183,7 +186,8 @@ static void test_gas(void **state) {
 static void test_random_goes_on(void **state) {
     (void)state;
     /* a callee that is undone has used its randomness up: calling again does not give the same again */
-    struct program_run *r = world_run(&world, "call " A1 ALL "0 random 16|return -1\ncall " A1 ALL "0 random 16|return -1", PLENTY);
+    struct program_run *r =
+        world_run(&world, "call " A1 ALL "0 random 16|return -1\ncall " A1 ALL "0 random 16|return -1", PLENTY);
     struct bytes out = program_run_output(r);
     assert_true(bytes_equal(out, bytes_str("-8\n-8\n")));
     program_run_free(r);

@@ -12,17 +12,17 @@
 
 /* Part of PROGRAM_EXEC_VERSION 1: machine code is made for x86-64-v3, whatever the machine offers beyond it.
  * X(Cranelift's flag, the compiler's name for the run-time check) */
-#define INSTRUCTION_SET(X)    \
-    X(has_sse3, "sse3")       \
-    X(has_ssse3, "ssse3")     \
-    X(has_sse41, "sse4.1")    \
-    X(has_sse42, "sse4.2")    \
-    X(has_popcnt, "popcnt")   \
-    X(has_avx, "avx")         \
-    X(has_avx2, "avx2")       \
-    X(has_bmi1, "bmi")        \
-    X(has_bmi2, "bmi2")       \
-    X(has_lzcnt, "lzcnt")     \
+#define INSTRUCTION_SET(X)  \
+    X(has_sse3, "sse3")     \
+    X(has_ssse3, "ssse3")   \
+    X(has_sse41, "sse4.1")  \
+    X(has_sse42, "sse4.2")  \
+    X(has_popcnt, "popcnt") \
+    X(has_avx, "avx")       \
+    X(has_avx2, "avx2")     \
+    X(has_bmi1, "bmi")      \
+    X(has_bmi2, "bmi2")     \
+    X(has_lzcnt, "lzcnt")   \
     X(has_fma, "fma")
 
 const char *program_missing_instructions(void) {
@@ -130,7 +130,8 @@ void program_engine_free(struct program_engine *e) {
 /* --- Modules -------------------------------------------------------------------------------------------------------- */
 
 /* Takes compiled, also on failure. */
-static err_t module_new(struct program_module **out, struct program_engine *e, wasmtime_module_t *compiled, struct fault *f) {
+static err_t module_new(struct program_module **out, struct program_engine *e, wasmtime_module_t *compiled,
+                        struct fault *f) {
     struct program_module *m = calloc(1, sizeof *m);
     if (m == NULL) {
         wasmtime_module_delete(compiled);

@@ -65,9 +65,9 @@ err_t host_link(struct program_engine *e) {
         wasm_functype_t *type = function_type(&specs[i]);
         if (type == NULL) return E_NO_MEMORY;
         /* The specification is constant; the callback takes it as void pointer and does not write. */
-        wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(
-            e->linker, "nacre_1", strlen("nacre_1"), specs[i].name, strlen(specs[i].name), type, host_enter,
-            (void *)(uintptr_t)&specs[i], NULL);
+        wasmtime_error_t *error = wasmtime_linker_define_func_unchecked(e->linker, "nacre_1", strlen("nacre_1"),
+                                                                        specs[i].name, strlen(specs[i].name), type,
+                                                                        host_enter, (void *)(uintptr_t)&specs[i], NULL);
         wasm_functype_delete(type);
         if (error != NULL) {
             wasmtime_error_delete(error);

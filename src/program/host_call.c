@@ -38,8 +38,8 @@ static int64_t conclude(struct frame *f, struct frame *callee, int32_t out, int3
     return answer[callee->status];
 }
 
-static int64_t run_callee(struct frame *f, const struct program_module *module, const struct hash *program, bool read_only,
-                          struct bytes input, const wasmtime_val_raw_t *a) {
+static int64_t run_callee(struct frame *f, const struct program_module *module, const struct hash *program,
+                          bool read_only, struct bytes input, const wasmtime_val_raw_t *a) {
     struct program_run *run = f->run;
     struct frame callee = {
         .run = run,

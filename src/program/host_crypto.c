@@ -118,7 +118,8 @@ int64_t host_random(struct frame *f, const wasmtime_val_raw_t *a) {
 /* The secret of a label: from the cluster's root by program, algorithm and domain. Read-only calls have a domain of their
  * own: anyone may make them, over state that no one ordered, and collect what they sign. 0, or the error to answer; false in
  * *ready also when the frame ends. */
-static int64_t program_secret(struct frame *f, struct secret *out, bool *ready, uint8_t algorithm, int32_t p, int32_t size) {
+static int64_t program_secret(struct frame *f, struct secret *out, bool *ready, uint8_t algorithm, int32_t p,
+                              int32_t size) {
     const struct program_env *env = f->run->env;
     struct bytes label;
     struct buf info;

@@ -136,7 +136,8 @@ static void expect_bad_module(int id, const char *text, const char *why) {
 
 static void test_modules_refused(void **state) {
     (void)state;
-    expect_bad_module(2, "01 'wasi_snapshot_preview1' 'fd_write' 00 02", "unknown import wasi_snapshot_preview1.fd_write");
+    expect_bad_module(2, "01 'wasi_snapshot_preview1' 'fd_write' 00 02",
+                      "unknown import wasi_snapshot_preview1.fd_write");
     expect_bad_module(8, "01", "start function");
     expect_bad_module(5, "01 01 01 8120", "memory may grow to 4097 pages");
     /* what only the compiler sees */
@@ -146,8 +147,11 @@ static void test_modules_refused(void **state) {
     expect_bad_module(6, "01 7f 00 41", "unexpected end");
     /* proposals that are switched off: threads, relaxed SIMD, garbage collected types, exceptions */
     expect_bad_module(10, "03 02 000b 07 00 fe0300 4100 0b 04 0041000b", "proposal not supported, 0xfe");
-    expect_bad_module(10, "03 02 000b 2c 00 fd0c 00000000000000000000000000000000 fd0c 00000000000000000000000000000000 fd8002 1a 4100 0b "
-                          "04 0041000b", "proposal not supported, 0xfd");
+    expect_bad_module(
+        10,
+        "03 02 000b 2c 00 fd0c 00000000000000000000000000000000 fd0c 00000000000000000000000000000000 fd8002 1a 4100 0b "
+        "04 0041000b",
+        "proposal not supported, 0xfd");
     expect_bad_module(10, "03 02 000b 06 01 01 6c 4100 0b 04 0041000b", "the code of function 2 is cut short");
     expect_bad_module(10, "03 02 000b 08 00 1f40 00 0b 4100 0b 04 0041000b", "proposal not supported, 0x1f");
     struct program_engine *e;
@@ -208,7 +212,8 @@ static void test_flipped_bytes(void **state) {
     size_t compiled = 0;
     random_start("flipped bytes, compiled");
     struct sections s = plain_module;
-    s.text[10] = "03 02 000b 17 01 01 7f 41e807 2100 03 40 2000 4101 6b 2200 0d00 0b 4100 0b 0b 00 4100 4105 1000 1a 4100 0b";
+    s.text[10] =
+        "03 02 000b 17 01 01 7f 41e807 2100 03 40 2000 4101 6b 2200 0d00 0b 4100 0b 0b 00 4100 4105 1000 1a 4100 0b";
     s.text[11] = "01 00 41 00 0b 03 616263";
     build_module(&plain, &s);
     for (int round = 0; round < 1500; round++) {
@@ -216,7 +221,8 @@ static void test_flipped_bytes(void **state) {
         struct fault f = {0};
         struct program_module *m = NULL;
         memcpy(copy, plain.data, plain.size);
-        for (size_t n = 1 + random_below(2); n > 0; n--) copy[8 + random_below(plain.size - 8)] ^= (uint8_t)(1 + random_below(255));
+        for (size_t n = 1 + random_below(2); n > 0; n--)
+            copy[8 + random_below(plain.size - 8)] ^= (uint8_t)(1 + random_below(255));
         err_t err = program_compile(&m, world.engine, bytes_of(copy, plain.size), &f);
         if (err != OK) {
             assert_int_equal(err, E_BAD_WASM);

@@ -82,10 +82,10 @@ struct frame {
     bool reentry; /* this frame's present call lets its callee come back */
     wasmtime_context_t *context;
     wasmtime_memory_t memory;
-    uint64_t fuel;     /* meaningful inside a host call, as is per_byte: its price */
+    uint64_t fuel; /* meaningful inside a host call, as is per_byte: its price */
     uint64_t per_byte;
     struct buf output;
-    struct bytes last;  /* result of the previous host call: borrowed from state, journal or last_buf */
+    struct bytes last; /* result of the previous host call: borrowed from state, journal or last_buf */
     struct buf last_buf;
     int64_t call_code;
     struct iterator *iterators[LIMIT_ITERATORS];

@@ -13,7 +13,7 @@ struct journal_version {
 };
 
 struct journal_node {
-    struct journal_node *child[2]; /* left, right */
+    struct journal_node *child[2];  /* left, right */
     struct journal_version *newest; /* NULL after everything was undone */
     int height;
     size_t key_size;
@@ -240,7 +240,8 @@ static struct bytes prefix_end(const struct journal_scan *s, uint8_t out[LIMIT_M
     return bytes_of(out, size);
 }
 
-void journal_scan_open(struct journal *j, struct journal_scan *s, struct bytes prefix, struct bytes start, bool reverse) {
+void journal_scan_open(struct journal *j, struct journal_scan *s, struct bytes prefix, struct bytes start,
+                       bool reverse) {
     uint8_t end_storage[LIMIT_MAP_KEY];
     s->journal = j;
     s->number = journal_mark(j);

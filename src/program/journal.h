@@ -53,7 +53,8 @@ struct journal_scan {
 };
 /* Keys with the prefix, from start on (empty: from the end in question). prefix is not empty and not all 0xff; both at most
  * LIMIT_MAP_KEY bytes. */
-void journal_scan_open(struct journal *j, struct journal_scan *s, struct bytes prefix, struct bytes start, bool reverse);
+void journal_scan_open(struct journal *j, struct journal_scan *s, struct bytes prefix, struct bytes start,
+                       bool reverse);
 /* The next entry, borrowed until the next write, undo or step; false at the end. Adds to *skipped the entries passed over
  * because they were deleted or written later. O(log n) per entry. */
 bool journal_scan_next(struct journal_scan *s, struct bytes *key, struct bytes *value, size_t *skipped);

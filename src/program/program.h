@@ -36,10 +36,11 @@ void program_engine_free(struct program_engine *e); /* after all its modules */
 /* Validates and compiles. E_TOO_BIG, or E_BAD_WASM with the name of what is wrong in f: unknown import (module.name),
  * missing export, wrong signature, start function, memory too large, what the validator says. Takes as long as compiling:
  * milliseconds to seconds. */
-err_t program_compile(struct program_module **out, struct program_engine *e, struct bytes wasm, struct fault *f) MUST_CHECK;
+err_t program_compile(struct program_module **out, struct program_engine *e, struct bytes wasm, struct fault *f)
+    MUST_CHECK;
 /* The same checks without compiling, for whoever only stores code (fast, no native code made). */
 err_t program_check(struct bytes wasm, struct fault *f) MUST_CHECK;
-void program_module_free(struct program_module *m); /* NULL is fine */
+void program_module_free(struct program_module *m);                         /* NULL is fine */
 void program_module_hash(struct hash *out, const struct program_module *m); /* SHA-256 of the wasm bytes */
 bool program_module_has(const struct program_module *m, const char *export_name);
 /* Compiled code as bytes, and back. Loading runs what it is given: only bytes authenticated under a key that never leaves
@@ -65,11 +66,11 @@ struct program_env {
     struct hash network;
     uint64_t cluster;
     struct hash program;
-    struct hash caller;  /* account or program that calls */
-    struct hash origin;  /* account that signed */
-    uint64_t height;     /* of the entry, or of the snapshot a query reads */
-    uint64_t time_ms;    /* block time of that height */
-    uint64_t index;      /* log index */
+    struct hash caller;                /* account or program that calls */
+    struct hash origin;                /* account that signed */
+    uint64_t height;                   /* of the entry, or of the snapshot a query reads */
+    uint64_t time_ms;                  /* block time of that height */
+    uint64_t index;                    /* log index */
     const struct secret *random_seed;  /* of this call; queries get one of their own */
     const struct secret *cluster_root; /* programs' own keys derive from it; queries use another domain */
     program_resolve_fn resolve;

@@ -10,7 +10,8 @@ static struct world world;
 
 static void test_state(void **state) {
     (void)state;
-    expect(&world, PROGRAM_COMMAND, "get a\nset a one\nget a\nhas a\nhas b\nset b -\nget b\nhas b", "-1\n0\n3:one\n1\n0\n0\n0:\n1\n");
+    expect(&world, PROGRAM_COMMAND, "get a\nset a one\nget a\nhas a\nhas b\nset b -\nget b\nhas b",
+           "-1\n0\n3:one\n1\n0\n0\n0:\n1\n");
     expect(&world, PROGRAM_COMMAND, "get a\nset a two\ndel b\ndel b\nget b\nget a", "3:one\n0\n1\n0\n-1\n3:two\n");
     expect(&world, PROGRAM_QUERY, "get a\nget b", "3:two\n-1\n");
     expect(&world, PROGRAM_QUERY, "get_short a", "!3:two\n");
@@ -25,7 +26,8 @@ static void test_state(void **state) {
 static void test_state_limits(void **state) {
     (void)state;
     expect(&world, PROGRAM_COMMAND, "set - x\nget -\nhas -\ndel -", "-2\n-2\n-2\n-2\n");
-    expect(&world, PROGRAM_COMMAND, "set_sized 256 1\nset_sized 257 1\nset_sized 1 1048576\nset_sized 1 1048577", "0\n-3\n0\n-3\n");
+    expect(&world, PROGRAM_COMMAND, "set_sized 256 1\nset_sized 257 1\nset_sized 1 1048576\nset_sized 1 1048577",
+           "0\n-3\n0\n-3\n");
     struct program_run *r = world_run(&world, "flood 1000000", 100000000000);
     assert_output(r, "67\n-6\n");
     program_run_free(r);
@@ -52,7 +54,8 @@ static void test_iterators(void **state) {
     expect(&world, PROGRAM_COMMAND, "iter a - 0\niter a - 1\niter - - 2\niter a a2 0\niter a a2 1\niter c - 0",
            "a1=x,a2=y,a3=,-1\na3=,a2=y,a1=x,-1\na1=,a2=,a3=,b1=,-1\na2=y,a3=,-1\na2=y,a1=x,-1\n-1\n");
     /* an iterator sees its opening: neither the new key, nor the changed value, nor the deletion */
-    expect(&world, PROGRAM_COMMAND, "set a0 w\nopen a - 0\nset a11 new\nset a2 changed\ndel a3\nnext 0\nnext 0\nnext 0\nnext 0\nnext 0\nnext 0",
+    expect(&world, PROGRAM_COMMAND,
+           "set a0 w\nopen a - 0\nset a11 new\nset a2 changed\ndel a3\nnext 0\nnext 0\nnext 0\nnext 0\nnext 0\nnext 0",
            "0\n0\n0\n0\n1\na0=w,11\na1=x,11\na2=y,11\na3=,10\n-1\n-1\n");
     expect(&world, PROGRAM_QUERY, "iter a - 0", "a0=w,a1=x,a11=new,a2=changed,-1\n");
 }
@@ -104,7 +107,9 @@ static void test_state_against_model(void **state) {
             switch (random_below(4)) {
             case 0: sprintf(l, "set %d %c\n", k, v), strcat(w, "0\n"), model[k] = v; break;
             case 1: sprintf(l, "del %d\n", k), strcat(w, model[k] != 0 ? "1\n" : "0\n"), model[k] = 0; break;
-            case 2: sprintf(l, "get %d\n", k), model[k] != 0 ? sprintf(w, "1:%c\n", model[k]) : sprintf(w, "-1\n"); break;
+            case 2:
+                sprintf(l, "get %d\n", k), model[k] != 0 ? sprintf(w, "1:%c\n", model[k]) : sprintf(w, "-1\n");
+                break;
             default: {
                 bool reverse = random_below(2) == 1;
                 sprintf(l, "iter - %d %d\n", k, reverse);
@@ -175,18 +180,22 @@ static void test_context(void **state) {
         struct hash id = id_of(ids[i]);
         hex_encode(hex[i], BYTES(id.bytes));
     }
-    snprintf(want, sizeof want,
-             "32:%s\n32:%s\n32:%s\n8:e803000000000000\n8:0068e5cf8b010000\n8:2a00000000000000\n32:%s\n8:0700000000000000\n"
-             "8:0100000000000000\n8:0000000000000000\n-2\n-2\n1700000000000\n",
-             hex[0], hex[1], hex[2], hex[3]);
-    expect(&world, PROGRAM_COMMAND, "ctx 0\nctx 1\nctx 2\nctx 3\nctx 4\nctx 5\nctx 8\nctx 9\nctx 10\nctx 11\nctx 13\nctx 4294967295\ntime",
+    snprintf(
+        want, sizeof want,
+        "32:%s\n32:%s\n32:%s\n8:e803000000000000\n8:0068e5cf8b010000\n8:2a00000000000000\n32:%s\n8:0700000000000000\n"
+        "8:0100000000000000\n8:0000000000000000\n-2\n-2\n1700000000000\n",
+        hex[0], hex[1], hex[2], hex[3]);
+    expect(&world, PROGRAM_COMMAND,
+           "ctx 0\nctx 1\nctx 2\nctx 3\nctx 4\nctx 5\nctx 8\nctx 9\nctx 10\nctx 11\nctx 13\nctx 4294967295\ntime",
            want);
     expect(&world, PROGRAM_COMMAND, "input_size", "10\n");
 }
 
 static void test_events(void **state) {
     (void)state;
-    struct program_run *r = world_run(&world, "emit topic data\nemit - -\nemit_sized 64 65536\nemit_sized 65 1\nemit_sized 1 65537", PLENTY);
+    struct program_run *r =
+        world_run(&world, "emit topic data\nemit - -\nemit_sized 64 65536\nemit_sized 65 1\nemit_sized 1 65537",
+                  PLENTY);
     assert_output(r, "0\n0\n0\n-3\n-3\n");
     assert_int_equal(program_run_event_count(r), 3);
     const struct program_event *e = program_run_events(r);
@@ -252,9 +261,10 @@ static void test_hashes(void **state) {
            "32:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"
            "32:3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532\n"
            "32:bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319\n-5\n");
-    expect(&world, PROGRAM_QUERY, "hash 1 abc",
-           "64:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e"
-           "2a9ac94fa54ca49f\n");
+    expect(
+        &world, PROGRAM_QUERY, "hash 1 abc",
+        "64:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e"
+        "2a9ac94fa54ca49f\n");
     expect(&world, PROGRAM_QUERY, "hmac 0 key abc\nhmac 2 key abc\nhkdf - key info 8161\nhkdf - key info 0",
            "32:9c196e32dc0175f86f4b1cb89289d6619de6bee699e4c378e68309ed97a1a6ab\n-5\n-2\n0\n");
     struct secret prk;
@@ -300,11 +310,13 @@ static void test_keys(void **state) {
     world.env.cluster = 7;
     assert_string_not_equal(public_key, other);
     output_hex(signature, sizeof signature, "sign 0 wallet message", PROGRAM_COMMAND);
-    snprintf(lines, sizeof lines, "verify 0 %s %s message\nverify 0 %s %s massage\nverify 0 %s %s message\nverify 1 %s %s message",
+    snprintf(lines, sizeof lines,
+             "verify 0 %s %s message\nverify 0 %s %s massage\nverify 0 %s %s message\nverify 1 %s %s message",
              public_key, signature, public_key, signature, query_key, signature, public_key, signature);
     expect(&world, PROGRAM_COMMAND, lines, "0\n-13\n-13\n-5\n");
     output_hex(signature, sizeof signature, "sign 0 wallet message", PROGRAM_QUERY);
-    snprintf(lines, sizeof lines, "verify 0 %s %s message\nverify 0 %s %s message", query_key, signature, public_key, signature);
+    snprintf(lines, sizeof lines, "verify 0 %s %s message\nverify 0 %s %s message", query_key, signature, public_key,
+             signature);
     expect(&world, PROGRAM_COMMAND, lines, "0\n-13\n");
     expect(&world, PROGRAM_COMMAND, "verify_sized 31 64\nverify_sized 32 63\nkey 2 a\nsign 1 a b", "-2\n-2\n-5\n-5\n");
 }
@@ -385,7 +397,8 @@ static void *read_state(void *arg) {
         struct bytes lines = bytes_str("get k\niter k - 0\nset k no\nkey 0 a\nrandom 8");
         if (program_run(&r, world.engine, world.probe, &t->env, lines, (gas_t){PLENTY}) != OK) return NULL;
         struct bytes out = program_run_output(r);
-        t->done += program_run_status(r) == PROGRAM_DONE && bytes_has_prefix(out, bytes_str("3:old\nk=old,-1\n-4\n32:"));
+        t->done +=
+            program_run_status(r) == PROGRAM_DONE && bytes_has_prefix(out, bytes_str("3:old\nk=old,-1\n-4\n32:"));
         program_run_free(r);
     }
     return NULL;
@@ -416,8 +429,15 @@ static void test_parallel_queries(void **state) {
 
 static void test_gas_is_deterministic(void **state) {
     (void)state;
-    static const char *const lines[] = {"", "set a x\nget a\niter - - 0", "hash 0 abc\nrandom 100\nkey 0 a", "grow 10", "return -1",
-                                        "unreachable", "abort x", "recurse", "load 4294967280"};
+    static const char *const lines[] = {"",
+                                        "set a x\nget a\niter - - 0",
+                                        "hash 0 abc\nrandom 100\nkey 0 a",
+                                        "grow 10",
+                                        "return -1",
+                                        "unreachable",
+                                        "abort x",
+                                        "recurse",
+                                        "load 4294967280"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         struct program_run *a = world_run(&world, lines[i], PLENTY), *b = world_run(&world, lines[i], PLENTY);
         assert_int_equal(program_run_gas(a).units, program_run_gas(b).units);

@@ -72,8 +72,8 @@ static bool at_end(struct script *s) {
 }
 
 static bool word_char(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '+' ||
-           c == '<' || c == '=' || c == '>';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '+' || c == '<' || c == '=' || c == '>';
 }
 
 /* The next word, empty if there is none. */
@@ -138,7 +138,8 @@ static bool put_id(struct script *s, struct buf *out, const char **p) {
     const char *q = *p + 1;
     struct hash id;
     if (q == s->end || !name_start(*q)) return false;
-    while (q < s->end && (name_start(*q) || (*q >= '0' && *q <= '9') || *q == '-') && n < sizeof name - 1) name[n++] = *q++;
+    while (q < s->end && (name_start(*q) || (*q >= '0' && *q <= '9') || *q == '-') && n < sizeof name - 1)
+        name[n++] = *q++;
     name[n] = 0;
     if (q == s->end || *q != '}') return false;
     program_script_account(&id, name);
@@ -254,7 +255,7 @@ static bool parse_call(struct script *s, struct step *step) {
 /* ok, refused, trap, out-of-gas, and a text */
 static bool parse_expectation(struct script *s, struct step *step) {
     const char *unit;
-    uint64_t code;
+    uint64_t code = 0;
     if (take(s, "ok")) {
         step->status = PROGRAM_DONE;
     } else if (take(s, "refused")) {
@@ -334,7 +335,8 @@ static err_t run_step(struct script *s, const struct step *step) {
     program_run_free(s->last);
     s->last = NULL;
     s->events_seen = 0;
-    TRY(program_run(&s->last, s->engine, s->programs[s->current].module, &env, buf_bytes(&s->input), (gas_t){step->gas}));
+    TRY(program_run(&s->last, s->engine, s->programs[s->current].module, &env, buf_bytes(&s->input),
+                    (gas_t){step->gas}));
     s->report->steps++;
     uint64_t gas = program_run_gas(s->last).units;
     if (gas > s->report->most_gas) s->report->most_gas = gas;
@@ -367,14 +369,16 @@ static bool check_event(struct script *s) {
     bool has;
     if (!take_string(s, &s->wanted, &has)) return false;
     if (!has) return failed(s, "event needs a topic: event \"topic\" \"data\"");
-    if (s->events_seen >= program_run_event_count(s->last)) return failed(s, "the last step gave no %sevent", s->events_seen > 0 ? "further " : "");
+    if (s->events_seen >= program_run_event_count(s->last))
+        return failed(s, "the last step gave no %sevent", s->events_seen > 0 ? "further " : "");
     const struct program_event *e = &program_run_events(s->last)[s->events_seen++];
     if (!bytes_equal(e->topic, buf_bytes(&s->wanted))) {
         return failed(s, "expected event: %s\n     got: %s", quoted(one, buf_bytes(&s->wanted)), quoted(two, e->topic));
     }
     if (!take_string(s, &s->wanted, &has)) return false;
     if (has && !bytes_equal(e->data, buf_bytes(&s->wanted))) {
-        return failed(s, "expected event data: %s\n     got: %s", quoted(one, buf_bytes(&s->wanted)), quoted(two, e->data));
+        return failed(s, "expected event data: %s\n     got: %s", quoted(one, buf_bytes(&s->wanted)),
+                      quoted(two, e->data));
     }
     return true;
 }
@@ -395,7 +399,7 @@ static bool check_log(struct script *s) {
 
 static bool check_gas(struct script *s) {
     const char *unit;
-    uint64_t most, got = program_run_gas(s->last).units;
+    uint64_t most = 0, got = program_run_gas(s->last).units;
     if (!take(s, "<=")) return failed(s, "write: gas <= NUMBER");
     if (!take_number(s, &most, &unit)) return false;
     if (got <= most) return true;
@@ -404,7 +408,7 @@ static bool check_gas(struct script *s) {
 
 static bool check_event_count(struct script *s) {
     const char *unit;
-    uint64_t want;
+    uint64_t want = 0;
     if (!take_number(s, &want, &unit)) return false;
     size_t got = program_run_event_count(s->last);
     return got == want || failed(s, "expected: events %llu\n     got: %zu", (unsigned long long)want, got);
@@ -413,7 +417,7 @@ static bool check_event_count(struct script *s) {
 /* [+]N[unit]: added if there is a plus, in the unit's milliseconds; a bare number after the plus is seconds. */
 static bool set_time(struct script *s) {
     const char *unit;
-    uint64_t n, scale = 1;
+    uint64_t n = 0, scale = 1;
     skip_blanks(s);
     bool add = s->at < s->end && *s->at == '+';
     if (add) s->at++;
@@ -429,7 +433,7 @@ static bool set_time(struct script *s) {
 
 static bool set_height(struct script *s) {
     const char *unit;
-    uint64_t n;
+    uint64_t n = 0;
     skip_blanks(s);
     bool add = s->at < s->end && *s->at == '+';
     if (add) s->at++;
@@ -486,8 +490,10 @@ static err_t do_line(struct script *s) {
     } else if (strcmp(word, "use") == 0) {
         if (!use_program(s)) return OK;
     } else {
-        failed(s, "unknown step \"%s\": write command, query, init, upgrade, tick, event, events, log, gas, time, height or use",
-               word);
+        failed(
+            s,
+            "unknown step \"%s\": write command, query, init, upgrade, tick, event, events, log, gas, time, height or use",
+            word);
         return OK;
     }
     if (!at_end(s)) failed(s, "what is \"%.*s\" at the end of the line", (int)(s->end - s->at), s->at);

@@ -67,9 +67,10 @@ static void test_surroundings(void **state) {
                 "time +1d\ntime +1h\ntime +1m\ntime +1s\ntime +1ms\nquery \"time\" -> ok \"1700090063001\\n\"\n"
                 "time 5\nquery \"time\" -> ok \"5\\n\"\n",
                 4);
-    expect_pass("query \"ctx 3\" -> ok \"8:0100000000000000\\n\"\ncommand \"\" -> ok\nheight +10\n"
-                "query \"ctx 3\" -> ok \"8:0c00000000000000\\n\"\nheight 7\nquery \"ctx 3\" -> ok \"8:0700000000000000\\n\"",
-                4);
+    expect_pass(
+        "query \"ctx 3\" -> ok \"8:0100000000000000\\n\"\ncommand \"\" -> ok\nheight +10\n"
+        "query \"ctx 3\" -> ok \"8:0c00000000000000\\n\"\nheight 7\nquery \"ctx 3\" -> ok \"8:0700000000000000\\n\"",
+        4);
 }
 
 static void test_calls_between_programs(void **state) {
@@ -81,9 +82,10 @@ static void test_calls_between_programs(void **state) {
 
 static void test_events_logs_gas(void **state) {
     (void)state;
-    expect_pass("command \"emit t one\\nemit u two\\nlog 1 hello world\" -> ok\n"
-                "events 2\nevent \"t\" \"one\"\nevent \"u\"\nlog \"lo wo\"\ngas <= 100000000\ncommand \"\" -> ok\nevents 0",
-                2);
+    expect_pass(
+        "command \"emit t one\\nemit u two\\nlog 1 hello world\" -> ok\n"
+        "events 2\nevent \"t\" \"one\"\nevent \"u\"\nlog \"lo wo\"\ngas <= 100000000\ncommand \"\" -> ok\nevents 0",
+        2);
     const char *first = "command \"emit t one\" -> ok\n";
     char text[256];
     static const struct {
@@ -159,7 +161,8 @@ static void test_what_does_not_parse(void **state) {
 /* Garbage neither crashes nor passes. */
 static void test_garbage(void **state) {
     (void)state;
-    static const char *const words[] = {"query", "command", "\"", "\\", "x\"", "->", "ok", "as", "{", "}", "gas", "\n", " ", "~", "1", "time", "+", "\xff", "use", "event"};
+    static const char *const words[] = {"query", "command", "\"", "\\", "x\"", "->",   "ok", "as",   "{",   "}",
+                                        "gas",   "\n",      " ",  "~",  "1",   "time", "+",  "\xff", "use", "event"};
     random_start("garbage scripts");
     for (int round = 0; round < 3000; round++) {
         char text[256] = "";

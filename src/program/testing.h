@@ -45,14 +45,16 @@ struct sections {
 };
 
 /* A program that does nothing and succeeds. Functions: 0 is nacre_1.output, 1 the marker, 2 command, 3 query. */
-static const struct sections plain_module = {{
-    [1] = "03 600000 6000017f 60027f7f017f",
-    [2] = "01 'nacre_1' 'output' 00 02",
-    [3] = "03 00 01 01",
-    [5] = "01 01 01 10",
-    [7] = "04 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03",
-    [10] = "03 02 000b 04 0041000b 04 0041000b",
-}, NULL};
+static const struct sections plain_module =
+    {{
+         [1] = "03 600000 6000017f 60027f7f017f",
+         [2] = "01 'nacre_1' 'output' 00 02",
+         [3] = "03 00 01 01",
+         [5] = "01 01 01 10",
+         [7] = "04 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03",
+         [10] = "03 02 000b 04 0041000b 04 0041000b",
+     },
+     NULL};
 
 static inline void put_tokens(struct buf *b, const char *text) {
     for (const char *p = text; *p != 0;) {

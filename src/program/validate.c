@@ -13,7 +13,7 @@
 #define IMPORTS_MAX 256u
 #define TABLE_ELEMENTS_MAX 10000u
 #define FUNCTION_MAX (512u << 10) /* one function body: the compiler's memory grows with it, 7 MB of code took 1.6 GB */
-#define PASSED_MAX 128           /* parameters or results of one type */
+#define PASSED_MAX 128            /* parameters or results of one type */
 #define NAME_SHOWN 64
 
 enum section {
@@ -41,14 +41,10 @@ static const struct {
     char result;
     bool required;
 } exports[WASM_EXPORT_COUNT] = {
-    [WASM_EXPORT_COMMAND] = {"nacre_command", "", 'i', true},
-    [WASM_EXPORT_QUERY] = {"nacre_query", "", 'i', true},
-    [WASM_EXPORT_INIT] = {"nacre_init", "", 'i', false},
-    [WASM_EXPORT_UPGRADE] = {"nacre_upgrade", "", 'i', false},
-    [WASM_EXPORT_TICK] = {"nacre_tick", "", 'i', false},
-    [WASM_EXPORT_ABI] = {"nacre_abi_1", "", 0, true},
-    [WASM_EXPORT_INITIALIZE] = {"_initialize", "", 0, false},
-    [WASM_EXPORT_MEMORY] = {"memory", NULL, 0, true},
+    [WASM_EXPORT_COMMAND] = {"nacre_command", "", 'i', true}, [WASM_EXPORT_QUERY] = {"nacre_query", "", 'i', true},
+    [WASM_EXPORT_INIT] = {"nacre_init", "", 'i', false},      [WASM_EXPORT_UPGRADE] = {"nacre_upgrade", "", 'i', false},
+    [WASM_EXPORT_TICK] = {"nacre_tick", "", 'i', false},      [WASM_EXPORT_ABI] = {"nacre_abi_1", "", 0, true},
+    [WASM_EXPORT_INITIALIZE] = {"_initialize", "", 0, false}, [WASM_EXPORT_MEMORY] = {"memory", NULL, 0, true},
 };
 
 static const struct {
@@ -143,7 +139,8 @@ static void type_text(char out[64], const char *params, char result) {
     struct buf b;
     buf_init(&b, 60);
     buf_put_str(&b, "(");
-    for (const char *p = params; *p != 0; p++) buf_put_fmt(&b, "%s%s", p == params ? "" : ", ", *p == 'i' ? "i32" : "i64");
+    for (const char *p = params; *p != 0; p++)
+        buf_put_fmt(&b, "%s%s", p == params ? "" : ", ", *p == 'i' ? "i32" : "i64");
     buf_put_fmt(&b, ") -> %s", result == 0 ? "()" : result == 'i' ? "i32" : "i64");
     snprintf(out, 64, "%.*s", (int)b.size, b.data == NULL ? "" : (const char *)b.data);
     buf_fini(&b);
@@ -216,13 +213,14 @@ static err_t check_bodies(struct module *m) {
         struct bytes body = reader_take(&code, size);
         if (code.err != OK) return bad(m, "the code section does not parse");
         if (size > FUNCTION_MAX) {
-            return fault_set(m->fault, E_BAD_WASM, "function %u has %u bytes of code, more than %u", m->import_func_count + i, size,
-                             FUNCTION_MAX);
+            return fault_set(m->fault, E_BAD_WASM, "function %u has %u bytes of code, more than %u",
+                             m->import_func_count + i, size, FUNCTION_MAX);
         }
         TRY(body_inspect(&facts, body, m->import_func_count + i, m->passed, m->fault));
         weight += facts.weight;
         if (weight > MODULE_WEIGHT_MAX) {
-            return fault_set(m->fault, E_BAD_WASM, "the module is too complex to compile: too many blocks and variables in all");
+            return fault_set(m->fault, E_BAD_WASM,
+                             "the module is too complex to compile: too many blocks and variables in all");
         }
     }
     return code.rest.size == 0 ? OK : bad(m, "the code section does not parse");
@@ -260,7 +258,8 @@ static err_t check_table(struct module *m) {
     if (r.err != OK || count > 1) return bad(m, "more than one table");
     if (count == 0) return reader_end(&r) == OK ? OK : bad(m, "the table section does not parse");
     if (reader_u8(&r) != 0x70) return bad(m, "the table does not hold functions");
-    if (!read_limits(&r, &min, &max, &has_max) || reader_end(&r) != OK) return bad(m, "the table section does not parse");
+    if (!read_limits(&r, &min, &max, &has_max) || reader_end(&r) != OK)
+        return bad(m, "the table section does not parse");
     if (min > TABLE_ELEMENTS_MAX) {
         return fault_set(m->fault, E_BAD_WASM, "a table of %u elements, more than %u", min, TABLE_ELEMENTS_MAX);
     }
@@ -281,8 +280,9 @@ static err_t check_memory(struct module *m) {
                          (unsigned long)(m->memory_max >> 20));
     }
     if (has_max && max > limit) {
-        return fault_set(m->fault, E_BAD_WASM, "memory may grow to %u pages, the limit is %u: link with --max-memory=%lu", max,
-                         limit, (unsigned long)m->memory_max);
+        return fault_set(m->fault, E_BAD_WASM,
+                         "memory may grow to %u pages, the limit is %u: link with --max-memory=%lu", max, limit,
+                         (unsigned long)m->memory_max);
     }
     m->facts.memory_min = min;
     return OK;
@@ -307,7 +307,8 @@ static err_t check_export(struct module *m, struct reader *r) {
     if (r->err != OK) return bad(m, "the export section does not parse");
     for (unsigned i = 0; i < WASM_EXPORT_COUNT; i++) {
         if (!name_is(name, exports[i].name)) continue;
-        if ((m->facts.exports & 1u << i) != 0) return fault_set(m->fault, E_BAD_WASM, "export %s stands twice", exports[i].name);
+        if ((m->facts.exports & 1u << i) != 0)
+            return fault_set(m->fault, E_BAD_WASM, "export %s stands twice", exports[i].name);
         if (exports[i].params == NULL) {
             if (kind != EXTERNAL_MEMORY || index != 0) return bad(m, "export memory is not the memory");
         } else if (kind != EXTERNAL_FUNC || !exported_type_is(m, index, exports[i].params, exports[i].result)) {
@@ -352,9 +353,11 @@ static err_t split_sections(struct module *m, struct bytes wasm) {
         struct bytes content = reader_take(&r, size);
         if (r.err != OK) return bad(m, "a section is cut short");
         if (id == SECTION_CUSTOM) continue;
-        if (id >= SECTION_COUNT) return fault_set(m->fault, E_BAD_WASM, "section %u is of a proposal not supported", id);
+        if (id >= SECTION_COUNT)
+            return fault_set(m->fault, E_BAD_WASM, "section %u is of a proposal not supported", id);
         if (id == SECTION_START) return bad(m, "a start function: use _initialize, or do it in the call");
-        if (section_rank(id) <= rank) return fault_set(m->fault, E_BAD_WASM, "section %u stands twice or out of order", id);
+        if (section_rank(id) <= rank)
+            return fault_set(m->fault, E_BAD_WASM, "section %u stands twice or out of order", id);
         if (content.size == 0) return fault_set(m->fault, E_BAD_WASM, "section %u is empty", id);
         rank = section_rank(id);
         m->sections[id] = content;

@@ -72,7 +72,8 @@ static void test_size(void **state) {
 
 static void test_imports(void **state) {
     (void)state;
-    expect_bad_section(2, "01 'wasi_snapshot_preview1' 'fd_write' 00 02", "unknown import wasi_snapshot_preview1.fd_write");
+    expect_bad_section(2, "01 'wasi_snapshot_preview1' 'fd_write' 00 02",
+                       "unknown import wasi_snapshot_preview1.fd_write");
     expect_bad_section(2, "01 'nacre_1' 'kv_burn' 00 02", "unknown import nacre_1.kv_burn");
     expect_bad_section(2, "01 'nacre_2' 'output' 00 02", "unknown import nacre_2.output");
     expect_bad_section(2, "01 'nacre_1' 'outpu' 00 02", "unknown import nacre_1.outpu");
@@ -122,14 +123,19 @@ static void test_exports(void **state) {
                        "nacre_command must be");
     expect_bad_section(7, "04 'memory' 00 02 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03",
                        "export memory is not the memory");
-    expect_bad_section(7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03 'memory' 02 00",
+    expect_bad_section(7,
+                       "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03 'memory' 02 00",
                        "export memory stands twice");
-    expect_bad_section(7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03 'nacre_tick' 00 01",
-                       "nacre_tick must be");
-    expect_bad_section(7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03 '_initialize' 00 02",
-                       "_initialize must be a function () -> ()");
-    expect_bad_section(7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03", "does not parse");
-    expect_bad_section(7, "03 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03", "does not parse");
+    expect_bad_section(
+        7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03 'nacre_tick' 00 01",
+        "nacre_tick must be");
+    expect_bad_section(
+        7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03 '_initialize' 00 02",
+        "_initialize must be a function () -> ()");
+    expect_bad_section(7, "05 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03",
+                       "does not parse");
+    expect_bad_section(7, "03 'memory' 02 00 'nacre_abi_1' 00 01 'nacre_command' 00 02 'nacre_query' 00 03",
+                       "does not parse");
 }
 
 static void test_memory_and_table(void **state) {
@@ -249,7 +255,8 @@ static void test_flipped_bytes(void **state) {
         uint8_t *copy = malloc(from->size);
         assert_non_null(copy);
         memcpy(copy, from->data, from->size);
-        for (size_t n = 1 + random_below(3); n > 0; n--) copy[random_below(from->size < 400 ? from->size : 400)] = (uint8_t)random_u64();
+        for (size_t n = 1 + random_below(3); n > 0; n--)
+            copy[random_below(from->size < 400 ? from->size : 400)] = (uint8_t)random_u64();
         size_t size = from->size - (random_below(4) == 0 ? random_below(from->size) : 0);
         struct fault f = {0};
         err_t err = program_check(bytes_of(copy, size), &f);

@@ -37,26 +37,26 @@ extern "C" {
 /* --- Limits and codes --------------------------------------------------------------------------------------------- */
 
 #define NACRE_ID_SIZE 32
-#define NACRE_KEY_MAX 256              /* bytes of one state key */
-#define NACRE_VALUE_MAX (1u << 20)     /* bytes of one state value */
-#define NACRE_INPUT_MAX (512u << 10)   /* bytes of one input */
-#define NACRE_OUTPUT_MAX (4u << 20)    /* bytes of one output */
-#define NACRE_TOPIC_MAX 64             /* bytes of an event's topic */
-#define NACRE_EVENT_MAX (64u << 10)    /* bytes of an event's data */
-#define NACRE_ITERATORS 16             /* open at once */
+#define NACRE_KEY_MAX 256            /* bytes of one state key */
+#define NACRE_VALUE_MAX (1u << 20)   /* bytes of one state value */
+#define NACRE_INPUT_MAX (512u << 10) /* bytes of one input */
+#define NACRE_OUTPUT_MAX (4u << 20)  /* bytes of one output */
+#define NACRE_TOPIC_MAX 64           /* bytes of an event's topic */
+#define NACRE_EVENT_MAX (64u << 10)  /* bytes of an event's data */
+#define NACRE_ITERATORS 16           /* open at once */
 
 enum nacre_error {
-    NACRE_NOTFOUND = -1,  /* no such key, program, or end of the iteration */
-    NACRE_INVAL = -2,     /* an argument makes no sense */
-    NACRE_TOOBIG = -3,    /* longer than the limit */
-    NACRE_DENIED = -4,    /* not in this mode (a write in a query), a frozen program, re-entry that was not allowed */
-    NACRE_NOSYS = -5,     /* this algorithm or facility is not offered */
-    NACRE_QUOTA = -6,     /* too many iterators, events or written bytes in one call */
-    NACRE_CALLEE = -7,    /* the called program trapped */
-    NACRE_REVERTED = -8,  /* the called program refused: nacre_call_code has its code, nacre_last_read its output */
-    NACRE_DEPTH = -9,     /* calls are nested too deeply */
-    NACRE_NOGAS = -10,    /* the called program used up the gas it was given */
-    NACRE_BADSIG = -13,   /* the signature does not verify */
+    NACRE_NOTFOUND = -1, /* no such key, program, or end of the iteration */
+    NACRE_INVAL = -2,    /* an argument makes no sense */
+    NACRE_TOOBIG = -3,   /* longer than the limit */
+    NACRE_DENIED = -4,   /* not in this mode (a write in a query), a frozen program, re-entry that was not allowed */
+    NACRE_NOSYS = -5,    /* this algorithm or facility is not offered */
+    NACRE_QUOTA = -6,    /* too many iterators, events or written bytes in one call */
+    NACRE_CALLEE = -7,   /* the called program trapped */
+    NACRE_REVERTED = -8, /* the called program refused: nacre_call_code has its code, nacre_last_read its output */
+    NACRE_DEPTH = -9,    /* calls are nested too deeply */
+    NACRE_NOGAS = -10,   /* the called program used up the gas it was given */
+    NACRE_BADSIG = -13,  /* the signature does not verify */
 };
 
 /* What the program was called for. A read-only nested call sees NACRE_MODE_QUERY. */
@@ -116,8 +116,8 @@ int32_t nacre_sys_sig_verify(uint32_t algorithm, const void *key, uint32_t kn, c
 NACRE_IMPORT(key_public)
 int32_t nacre_sys_key_public(uint32_t algorithm, const void *label, uint32_t ln, void *out, uint32_t cap);
 NACRE_IMPORT(key_sign)
-int32_t nacre_sys_key_sign(uint32_t algorithm, const void *label, uint32_t ln, const void *message, uint32_t mn, void *out,
-                           uint32_t cap);
+int32_t nacre_sys_key_sign(uint32_t algorithm, const void *label, uint32_t ln, const void *message, uint32_t mn,
+                           void *out, uint32_t cap);
 NACRE_IMPORT(key_dh) int32_t nacre_sys_key_dh(const void *label, uint32_t ln, const void *peer, void *out);
 NACRE_IMPORT(log) int32_t nacre_sys_log(uint32_t level, const void *p, uint32_t n);
 NACRE_IMPORT(abort) _Noreturn void nacre_sys_abort(const void *p, uint32_t n);
@@ -200,18 +200,36 @@ static inline uint64_t nacre_ctx_u64(enum nacre_ctx field) {
     nacre_sys_ctx((uint32_t)field, &v, sizeof v);
     return v;
 }
-static inline struct nacre_id nacre_self(void) { return nacre_ctx_id(NACRE_CTX_PROGRAM); }
+static inline struct nacre_id nacre_self(void) {
+    return nacre_ctx_id(NACRE_CTX_PROGRAM);
+}
 /* Who calls: the account that signed, or the program that called this one. Rights belong to the caller. */
-static inline struct nacre_id nacre_caller(void) { return nacre_ctx_id(NACRE_CTX_CALLER); }
+static inline struct nacre_id nacre_caller(void) {
+    return nacre_ctx_id(NACRE_CTX_CALLER);
+}
 /* The account that signed, however deep the call. Do not give rights to it: any program it calls could use them. */
-static inline struct nacre_id nacre_origin(void) { return nacre_ctx_id(NACRE_CTX_ORIGIN); }
-static inline uint64_t nacre_height(void) { return nacre_ctx_u64(NACRE_CTX_HEIGHT); }
-static inline uint64_t nacre_time_ms(void) { return (uint64_t)nacre_sys_time_now(); }
-static inline uint64_t nacre_index(void) { return nacre_ctx_u64(NACRE_CTX_INDEX); }
-static inline enum nacre_mode nacre_mode(void) { return (enum nacre_mode)nacre_ctx_u64(NACRE_CTX_MODE); }
-static inline uint64_t nacre_gas_left(void) { return nacre_ctx_u64(NACRE_CTX_GAS_LEFT); }
+static inline struct nacre_id nacre_origin(void) {
+    return nacre_ctx_id(NACRE_CTX_ORIGIN);
+}
+static inline uint64_t nacre_height(void) {
+    return nacre_ctx_u64(NACRE_CTX_HEIGHT);
+}
+static inline uint64_t nacre_time_ms(void) {
+    return (uint64_t)nacre_sys_time_now();
+}
+static inline uint64_t nacre_index(void) {
+    return nacre_ctx_u64(NACRE_CTX_INDEX);
+}
+static inline enum nacre_mode nacre_mode(void) {
+    return (enum nacre_mode)nacre_ctx_u64(NACRE_CTX_MODE);
+}
+static inline uint64_t nacre_gas_left(void) {
+    return nacre_ctx_u64(NACRE_CTX_GAS_LEFT);
+}
 /* Uses up gas, so that two paths cost the same. */
-static inline void nacre_gas_burn(uint64_t gas) { nacre_sys_gas_burn(gas); }
+static inline void nacre_gas_burn(uint64_t gas) {
+    nacre_sys_gas_burn(gas);
+}
 
 /* --- State ------------------------------------------------------------------------------------------------------------ */
 
@@ -223,7 +241,9 @@ static inline int32_t nacre_kv_get(const void *k, uint32_t kn, void *out, uint32
 void nacre_kv_set(const void *k, uint32_t kn, const void *v, uint32_t vn);
 /* True if there was something to delete. Traps in a query. */
 bool nacre_kv_del(const void *k, uint32_t kn);
-static inline bool nacre_kv_has(const void *k, uint32_t kn) { return nacre_sys_kv_has(k, kn) == 1; }
+static inline bool nacre_kv_has(const void *k, uint32_t kn) {
+    return nacre_sys_kv_has(k, kn) == 1;
+}
 
 /* Values of fixed types, stored little-endian; a value of another size counts as absent. */
 uint64_t nacre_kv_get_u64(const char *key, uint64_t if_absent);
@@ -277,7 +297,9 @@ static inline int32_t nacre_call(const struct nacre_id *program, uint64_t gas, u
     return nacre_sys_call(program->bytes, gas, flags, input, n, out, cap);
 }
 /* What the program called last returned: >= 0, or its refusal code. */
-static inline int32_t nacre_call_code(void) { return (int32_t)nacre_ctx_u64(NACRE_CTX_CALL_CODE); }
+static inline int32_t nacre_call_code(void) {
+    return (int32_t)nacre_ctx_u64(NACRE_CTX_CALL_CODE);
+}
 
 enum nacre_level { NACRE_DEBUG, NACRE_INFO, NACRE_WARN, NACRE_ERROR };
 /* A line for the owner's log; never part of the state. */
@@ -293,8 +315,12 @@ uint64_t nacre_random_below(uint64_t bound); /* uniform in 0 .. bound-1; traps f
 enum nacre_hash { NACRE_SHA256, NACRE_SHA512, NACRE_SHA3_256, NACRE_BLAKE2B_256 };
 enum nacre_key_type { NACRE_ED25519, NACRE_X25519 };
 
-static inline void nacre_sha256(uint8_t out[32], const void *p, uint32_t n) { nacre_sys_hash(NACRE_SHA256, p, n, out); }
-static inline void nacre_sha512(uint8_t out[64], const void *p, uint32_t n) { nacre_sys_hash(NACRE_SHA512, p, n, out); }
+static inline void nacre_sha256(uint8_t out[32], const void *p, uint32_t n) {
+    nacre_sys_hash(NACRE_SHA256, p, n, out);
+}
+static inline void nacre_sha512(uint8_t out[64], const void *p, uint32_t n) {
+    nacre_sys_hash(NACRE_SHA512, p, n, out);
+}
 /* True if signature (64 bytes) is key's (32 bytes) over the message. */
 static inline bool nacre_ed25519_verify(const uint8_t key[32], const void *message, uint32_t n,
                                         const uint8_t signature[64]) {

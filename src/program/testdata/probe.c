@@ -192,7 +192,8 @@ static bool crypto_op(struct nacre_parse *p) {
         put_hex(nacre_sys_hmac(a, k.data, k.size, x.data, x.size, buffer));
     } else if (nacre_parse_is(p, "hkdf")) {
         struct nacre_bytes salt = word(p), ikm = word(p), info = word(p);
-        put_hex(nacre_sys_hkdf(salt.data, salt.size, ikm.data, ikm.size, info.data, info.size, buffer, (uint32_t)number(p)));
+        put_hex(nacre_sys_hkdf(salt.data, salt.size, ikm.data, ikm.size, info.data, info.size, buffer,
+                               (uint32_t)number(p)));
     } else if (nacre_parse_is(p, "verify")) { /* algorithm, key and signature in hex, message */
         uint32_t a = (uint32_t)number(p);
         uint8_t key[32], signature[64];

@@ -3,8 +3,8 @@
 
 static char storage[512];
 
-#define CHECK(what)                                                   \
-    do {                                                              \
+#define CHECK(what)                                            \
+    do {                                                       \
         if (!(what)) return nacre_refuse(1, "failed: " #what); \
     } while (0)
 
@@ -91,9 +91,11 @@ static int32_t state(void) {
     nacre_kv_set(b.bytes, b.size, "b", 1);
     nacre_kv_set(a.bytes, a.size, "a", 1);
     struct nacre_iter it = nacre_iter_open("n/", 2, NULL, 0, 0);
-    while (nacre_iter_next(&it, entry, sizeof entry)) CHECK(it.key.size == 10 && it.value.data[0] == "ab"[count++]); /* in numeric order */
+    while (nacre_iter_next(&it, entry, sizeof entry))
+        CHECK(it.key.size == 10 && it.value.data[0] == "ab"[count++]); /* in numeric order */
     nacre_iter_close(&it);
-    CHECK(count == 2 && nacre_kv_del(a.bytes, a.size) && !nacre_kv_del(a.bytes, a.size) && nacre_kv_has(b.bytes, b.size));
+    CHECK(count == 2 && nacre_kv_del(a.bytes, a.size) && !nacre_kv_del(a.bytes, a.size) &&
+          nacre_kv_has(b.bytes, b.size));
     CHECK(nacre_kv_get_u64("x", 9) == 9);
     nacre_kv_set_u64("x", 77);
     CHECK(nacre_kv_get_u64("x", 9) == 77 && !nacre_kv_get_id("x", &id));
