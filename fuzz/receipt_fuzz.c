@@ -8,49 +8,12 @@
 static struct kit kit;
 static struct bytes honest_command, honest_query;
 
-static struct bytes make_command(const struct sign_key *user, const struct hash *account) {
-    Nacre__Command command = NACRE__COMMAND__INIT;
-    Nacre__TxBody body = NACRE__TX_BODY__INIT;
-    uint8_t filler[272] = {1}, fee[16] = {0};
-    struct buf tx;
-    buf_init(&tx, LIMIT_TX);
-    body.suite = RULES_SUITE;
-    body.network = codec_field(BYTES(kit.genesis.net.bytes));
-    body.account = codec_field(BYTES(account->bytes));
-    body.fee = CODEC_ARRAY(fee);
-    body.msg_case = NACRE__TX_BODY__MSG_COMMAND;
-    body.command = &command;
-    command.program = kit.program->id;
-    command.epoch = 1;
-    command.enc = codec_field(bytes_of(filler, KEY_SIZE));
-    command.gas_limit = KIT_GAS;
-    command.ciphertext = CODEC_ARRAY(filler);
-    rule_tx_sign(&tx, &kit.genesis.net, kit_pack(&kit, &body), user);
-    require(buf_err(&tx) == OK);
-    struct bytes copy = kit_copy(&kit, buf_bytes(&tx));
-    buf_fini(&tx);
-    return copy;
-}
-
-static struct bytes pack(Nacre__CommandReceipt *command, Nacre__QueryReceipt *query) {
-    Nacre__Receipt receipt = NACRE__RECEIPT__INIT;
-    receipt.format = 1;
-    receipt.network = codec_field(BYTES(kit.genesis.net.bytes));
-    receipt.kind_case = command ? NACRE__RECEIPT__KIND_COMMAND : NACRE__RECEIPT__KIND_QUERY;
-    if (command) {
-        receipt.command = command;
-    } else {
-        receipt.query = query;
-    }
-    return kit_pack(&kit, &receipt);
-}
-
 static void make_receipts(void) {
     struct sign_key user = kit_sign_key("user", 0);
     struct hash account, salt = kit_hash("salt", 0), request_hash, reply_hash, header_hash, digest;
     kit_init(&kit, 4, 3, 2);
     account_id(&account, KEY_ED25519, BYTES(user.public_key));
-    struct bytes tx = make_command(&user, &account), output = bytes_str("output");
+    struct bytes tx = kit_command(&kit, &user, NULL), output = bytes_str("output");
     kit_append(&kit, ENTRY_COMMAND, &account, tx, KIT_GAS);
     kit_append(&kit, ENTRY_COMMAND, &account, bytes_str("another"), KIT_GAS);
     Nacre__CommandReceipt *command = KIT_NEW(&kit, Nacre__CommandReceipt, nacre__command_receipt__init);
@@ -63,7 +26,7 @@ static void make_receipts(void) {
     command->output = codec_field(output);
     command->salt = kit_hash_field(&kit, &salt);
     command->code = -1;
-    honest_command = pack(command, NULL);
+    honest_command = kit_receipt(&kit, command, NULL);
 
     Nacre__Query query = NACRE__QUERY__INIT;
     Nacre__Answer answer = NACRE__ANSWER__INIT;
@@ -96,7 +59,7 @@ static void make_receipts(void) {
     receipt->code = 5;
     receipt->output = codec_field(output);
     receipt->salt = kit_hash_field(&kit, &salt);
-    honest_query = pack(NULL, receipt);
+    honest_query = kit_receipt(&kit, NULL, receipt);
 }
 
 static void check(struct bytes receipt) {

@@ -554,22 +554,7 @@ static void sign_answer(struct world *w, struct answered *a, const struct kit_wo
     a->reply.answer = codec_field(kit_pack(k, &a->answer));
     rule_answer_digest(&digest, &k->genesis.net, codec_bytes(a->reply.answer));
     a->reply.batch_path = codec_field(BYTES_NONE);
-    if (batch > 0) {
-        struct hash leaves[64], root;
-        struct tree_proof path;
-        struct buf b;
-        for (uint32_t i = 0; i < batch; i++) leaves[i] = kit_hash("leaf", i);
-        tree_leaf_hash(&leaves[at], BYTES(digest.bytes));
-        tree_root_of_hashes(&root, leaves, batch);
-        assert_int_equal(tree_prove(&path, leaves, batch, at), OK);
-        buf_init(&b, 4096);
-        buf_put_be32(&b, at);
-        buf_put_be32(&b, batch);
-        for (uint32_t i = 0; i < path.aunt_count; i++) buf_put(&b, path.aunts[i].bytes, HASH_SIZE);
-        a->reply.batch_path = codec_field(kit_copy(k, buf_bytes(&b)));
-        buf_fini(&b);
-        rule_answer_batch_digest(&digest, &k->genesis.net, &root, batch);
-    }
+    if (batch > 0) a->reply.batch_path = codec_field(kit_batch(k, &digest, batch, at));
     uint8_t *signature = kit_alloc(k, SIGNATURE_SIZE);
     sign(signature, &by->sign, BYTES(digest.bytes));
     a->reply.signature = codec_field(bytes_of(signature, SIGNATURE_SIZE));

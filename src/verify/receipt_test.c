@@ -1,4 +1,5 @@
-/* Receipts: honest ones verify, and any changed bit, any part that belongs elsewhere and any missing vote is refused. */
+/* Receipts of commands: honest ones verify, and any changed bit, any part that belongs elsewhere and any missing vote is
+ * refused. */
 #include "verify/testing.h"
 
 #include <setjmp.h>
@@ -17,38 +18,7 @@ struct world {
     struct buf packed;
     struct fault f;
     Nacre__CommandReceipt *receipt;
-    Nacre__QueryReceipt *query_receipt;
 };
-
-static struct bytes make_command(struct world *w, const uint8_t *code_hash) {
-    Nacre__Command command = NACRE__COMMAND__INIT;
-    Nacre__TxBody body = NACRE__TX_BODY__INIT;
-    uint8_t enc[KEY_SIZE], ciphertext[272], fee[16] = {0};
-    struct buf encoded, tx;
-    memset(enc, 0x61, sizeof enc);
-    memset(ciphertext, 0x62, sizeof ciphertext);
-    body.suite = RULES_SUITE;
-    body.network = codec_field(BYTES(w->kit.genesis.net.bytes));
-    body.account = codec_field(BYTES(w->account.bytes));
-    body.fee = CODEC_ARRAY(fee);
-    body.valid_until = 1000;
-    body.msg_case = NACRE__TX_BODY__MSG_COMMAND;
-    body.command = &command;
-    command.program = w->kit.program->id;
-    command.epoch = 1;
-    command.enc = CODEC_ARRAY(enc);
-    command.gas_limit = KIT_GAS;
-    if (code_hash) command.code_hash = codec_field(bytes_of(code_hash, HASH_SIZE));
-    command.ciphertext = CODEC_ARRAY(ciphertext);
-    buf_init(&encoded, LIMIT_TX);
-    buf_init(&tx, LIMIT_TX);
-    codec_pack(&encoded, &body);
-    rule_tx_sign(&tx, &w->kit.genesis.net, buf_bytes(&encoded), &w->user);
-    struct bytes copy = kit_copy(&w->kit, buf_bytes(&tx));
-    buf_fini(&encoded);
-    buf_fini(&tx);
-    return copy;
-}
 
 static struct world *begin_world(size_t validators) {
     struct world *w = calloc(1, sizeof *w);
@@ -74,7 +44,7 @@ static Nacre__OutputLeaf *run_commands(struct world *w, uint32_t signers, uint32
     w->output = bytes_str("the answer");
     for (uint64_t i = 0; i < 5; i++) {
         bool ours = i == 2;
-        w->command = ours || i == 0 ? make_command(w, ours ? pinned : NULL) : w->command;
+        w->command = ours || i == 0 ? kit_command(&w->kit, &w->user, ours ? pinned : NULL) : w->command;
         kit_append(k, ENTRY_COMMAND, &w->account, ours ? w->command : bytes_str("another"), KIT_GAS);
         Nacre__OutputLeaf *made = kit_add_output(k, k->entry_count - 1, ours ? status : 0, ours ? -3 : 0,
                                                  ours ? w->output : bytes_str("x"), &w->salt);
@@ -125,17 +95,8 @@ static err_t verified(struct world *w, struct bytes receipt) {
 }
 
 static void pack(struct world *w) {
-    Nacre__Receipt receipt = NACRE__RECEIPT__INIT;
-    receipt.format = 1;
-    receipt.network = codec_field(BYTES(w->kit.genesis.net.bytes));
-    receipt.kind_case = w->query_receipt ? NACRE__RECEIPT__KIND_QUERY : NACRE__RECEIPT__KIND_COMMAND;
-    if (w->query_receipt) {
-        receipt.query = w->query_receipt;
-    } else {
-        receipt.command = w->receipt;
-    }
     buf_clear(&w->packed);
-    codec_pack(&w->packed, &receipt);
+    buf_put_bytes(&w->packed, kit_receipt(&w->kit, w->receipt, NULL));
     assert_int_equal(buf_err(&w->packed), OK);
 }
 
@@ -334,7 +295,7 @@ static void swapped_commands_are_refused(void **state) {
         case 1: r->leaf->command_hash = kit_hash_field(k, &other); break;
         case 2: r->leaf->program = kit_hash_field(k, &other); break;
         case 3: r->leaf->gas_bucket++; break;
-        case 4: r->command = codec_field(make_command(w, other.bytes)); break; /* signed by the user as well */
+        case 4: r->command = codec_field(kit_command(k, &w->user, other.bytes)); break; /* signed by the user as well */
         case 5:                                                               /* another entry's chain */
             r->proof = kit_command_proof(k, w->index + 1, 2, ALL);
             break;
@@ -660,269 +621,6 @@ static void code_must_be_the_programs(void **state) {
     end(w);
 }
 
-/* --- queries -------------------------------------------------------------------------------------------------------------------- */
-
-struct asked {
-    Nacre__Query query;
-    Nacre__Answer answer;
-    uint8_t filler[KEY_SIZE], ciphertext[272];
-    struct hash header_hash, reply_hash;
-};
-
-/* The receipt of a query, from q's fields as they are. batch > 0: signed as one of so many. */
-static void sign_query(struct world *w, struct asked *q, const struct kit_worker *by, uint32_t batch) {
-    struct kit *k = &w->kit;
-    Nacre__QueryReceipt *r = KIT_NEW(k, Nacre__QueryReceipt, nacre__query_receipt__init);
-    struct hash digest, request_hash;
-    r->chain = kit_chain_proof(k, 1u << (by - k->workers), false);
-    r->query = codec_field(kit_pack(k, &q->query));
-    sha256(&request_hash, codec_bytes(r->query));
-    if (q->answer.request_hash.len == 0) q->answer.request_hash = kit_hash_field(k, &request_hash);
-    r->answer = codec_field(kit_pack(k, &q->answer));
-    rule_answer_digest(&digest, &k->genesis.net, codec_bytes(r->answer));
-    if (batch > 0) {
-        struct hash leaves[64], root;
-        struct tree_proof path;
-        struct buf b;
-        for (uint32_t i = 0; i < batch; i++) leaves[i] = kit_hash("leaf", i);
-        tree_leaf_hash(&leaves[batch / 2], BYTES(digest.bytes));
-        tree_root_of_hashes(&root, leaves, batch);
-        assert_int_equal(tree_prove(&path, leaves, batch, batch / 2), OK);
-        buf_init(&b, 4096);
-        buf_put_be32(&b, batch / 2);
-        buf_put_be32(&b, batch);
-        for (uint32_t i = 0; i < path.aunt_count; i++) buf_put(&b, path.aunts[i].bytes, HASH_SIZE);
-        r->batch_path = codec_field(kit_copy(k, buf_bytes(&b)));
-        buf_fini(&b);
-        rule_answer_batch_digest(&digest, &k->genesis.net, &root, batch);
-    }
-    r->signature = codec_field(bytes_of(kit_alloc(k, SIGNATURE_SIZE), SIGNATURE_SIZE));
-    sign(r->signature.data, &by->sign, BYTES(digest.bytes));
-    r->code = -3;
-    r->output = codec_field(kit_copy(k, w->output));
-    r->salt = kit_hash_field(k, &w->salt);
-    w->query_receipt = r;
-}
-
-static struct world *begin_query(struct asked *q) {
-    struct world *w = begin_world(1);
-    struct kit *k = &w->kit;
-    run_commands(w, ALL, 0, NULL);
-    kit_publish(k);
-    memset(q, 0, sizeof *q);
-    nacre__query__init(&q->query);
-    nacre__answer__init(&q->answer);
-    q->query.suite = RULES_SUITE;
-    q->query.network = codec_field(BYTES(k->genesis.net.bytes));
-    q->query.cluster = KIT_CLUSTER;
-    q->query.program = k->program->id;
-    q->query.epoch = 1;
-    q->query.account = codec_field(BYTES(w->account.bytes));
-    q->query.enc = CODEC_ARRAY(q->filler);
-    q->query.nonce = CODEC_ARRAY(q->filler);
-    q->query.min_index = 3;
-    q->query.gas_limit = KIT_GAS;
-    q->query.ciphertext = CODEC_ARRAY(q->ciphertext);
-    rule_reply_hash(&q->reply_hash, &w->salt, 0, -3, w->output);
-    light_header_hash(&q->header_hash, &k->header);
-    q->answer.reply_hash = codec_field(BYTES(q->reply_hash.bytes));
-    q->answer.height = k->height;
-    q->answer.header_hash = codec_field(BYTES(q->header_hash.bytes));
-    q->answer.cluster = KIT_CLUSTER;
-    q->answer.program = k->program->id;
-    q->answer.code_hash = codec_field(BYTES(k->code_hash.bytes));
-    q->answer.index = k->entry_count;
-    q->answer.agreed_index = k->cluster->agreed_count;
-    q->answer.time_ms = k->time_ms;
-    q->answer.worker = k->workers[1].record->id;
-    q->answer.incarnation = 1;
-    return w;
-}
-
-static void an_honest_query_receipt_verifies(void **state) {
-    (void)state;
-    struct asked q;
-    struct world *w = begin_query(&q);
-    sign_query(w, &q, &w->kit.workers[1], 0);
-    pack(w);
-    struct verify_report r;
-    assert_int_equal(verify_receipt(&r, buf_bytes(&w->packed), &w->kit.genesis, NULL), OK);
-    assert_int_equal(r.kind, VERIFY_QUERY);
-    assert_int_equal(r.index, w->kit.entry_count);
-    assert_int_equal(r.time_ms, w->kit.time_ms);
-    assert_int_equal(r.voters, 1);
-    assert_true(bytes_equal(r.output, w->output));
-    assert_true(hash_equal(&r.account, &w->account));
-    assert_non_null(strstr(r.not_proven, "one worker's word"));
-    assert_non_null(strstr(r.not_proven, "SIMULATED"));
-    verify_report_fini(&r);
-    end(w);
-}
-
-static void every_bit_of_a_query_receipt_matters(void **state) {
-    (void)state;
-    struct asked q;
-    struct world *w = begin_query(&q);
-    sign_query(w, &q, &w->kit.workers[1], 0);
-    sweep_bits(w, 1);
-    end(w);
-}
-
-static void every_bit_of_a_batched_query_receipt_matters(void **state) {
-    (void)state;
-    struct asked q;
-    struct world *w = begin_query(&q);
-    sign_query(w, &q, &w->kit.workers[1], 5);
-    sweep_bits(w, 7);
-    end(w);
-}
-
-static void batches_have_any_size(void **state) {
-    (void)state;
-    for (uint32_t batch = 1; batch <= 64; batch++) {
-        struct asked q;
-        struct world *w = begin_query(&q);
-        sign_query(w, &q, &w->kit.workers[1], batch);
-        assert_int_equal(judged(w), OK);
-        w->query_receipt->batch_path.len--;
-        assert_int_equal(judged(w), E_MALFORMED);
-        w->query_receipt->batch_path.len = 0; /* a batch's signature is not a single one's */
-        assert_int_equal(judged(w), E_BAD_SIGNATURE);
-        end(w);
-    }
-}
-
-/* Answers that a member signed and that are still not believed, or are to something else. */
-static void signed_lies_about_queries_are_refused(void **state) {
-    (void)state;
-    for (int lie = 0; lie < 20; lie++) {
-        struct asked q;
-        struct world *w = begin_query(&q);
-        struct kit *k = &w->kit;
-        struct hash other = kit_hash("other", 0);
-        const struct kit_worker *by = &k->workers[1];
-        err_t want = E_BAD_PROOF;
-        switch (lie) {
-        case 0: q.answer.request_hash = kit_hash_field(k, &other); break;
-        case 1: q.answer.reply_hash = kit_hash_field(k, &other); break;
-        case 2: q.answer.height++; break;
-        case 3: q.answer.header_hash = kit_hash_field(k, &other); break;
-        case 4: q.answer.cluster++; break;
-        case 5: q.answer.program = kit_hash_field(k, &other); break;
-        case 6: q.answer.code_hash = kit_hash_field(k, &other); break; /* never the program's */
-        case 7: q.answer.index = 2; break;                             /* older than was asked for */
-        case 8: q.answer.agreed_index = k->cluster->agreed_count + 1; break;
-        case 9: q.answer.time_ms++; break; /* fresher than its header */
-        case 10: q.answer.worker = k->workers[0].record->id; break;
-        case 11: q.answer.incarnation = 2; break;
-        case 12: by = &k->workers[0]; break; /* in another's name */
-        case 13:
-            q.query.code_hash = kit_hash_field(k, &other);
-            want = E_CODE_MISMATCH;
-            break;
-        case 14:
-            q.query.suite = 2;
-            want = E_MALFORMED;
-            break;
-        case 15:
-            q.query.network = kit_hash_field(k, &other);
-            want = E_MALFORMED;
-            break;
-        case 16:
-            q.query.account.len = 31;
-            want = E_MALFORMED;
-            break;
-        case 17:
-            q.query.program.len = 31;
-            q.answer.program.len = 31;
-            want = E_MALFORMED;
-            break;
-        case 18: w->output = bytes_str("another"); break;
-        case 19: w->salt = other; break;
-        default: fail();
-        }
-        sign_query(w, &q, by, 0);
-        err_t err = judged(w);
-        if (err != want) fail_msg("lie %d: %s", lie, err_name(err));
-        end(w);
-    }
-}
-
-static void only_members_answer(void **state) {
-    (void)state;
-    for (int lie = 0; lie < 4; lie++) {
-        struct asked q;
-        struct world *w = begin_query(&q);
-        struct kit *k = &w->kit;
-        err_t want = E_POLICY;
-        switch (lie) {
-        case 0: k->workers[1].record->status = NACRE__WORKER_STATUS__WORKER_EXPIRED; break;
-        case 1: k->cluster->policy->tiers = 2; break;
-        case 2:
-            k->cluster->members[1] = k->cluster->members[2];
-            k->cluster->n_members = 2;
-            want = E_NOT_PERMITTED;
-            break;
-        case 3:
-            k->workers[1].record->incarnation = 2;
-            want = E_BAD_PROOF;
-            break;
-        default: fail();
-        }
-        kit_publish(k);
-        light_header_hash(&q.header_hash, &k->header);
-        q.answer.height = k->height;
-        q.answer.time_ms = k->time_ms;
-        sign_query(w, &q, &k->workers[1], 0);
-        assert_int_equal(judged(w), want);
-        end(w);
-    }
-}
-
-static void query_receipts_hold_nothing_else(void **state) {
-    (void)state;
-    struct asked q;
-    struct world *w = begin_query(&q);
-    struct kit *k = &w->kit;
-    sign_query(w, &q, &k->workers[1], 0);
-    Nacre__ChainProof *chain = w->query_receipt->chain;
-    chain->checkpoint = kit_item(k, state_key_number('k', KIT_CLUSTER)); /* true, but nothing refers to it */
-    assert_int_equal(judged(w), E_MALFORMED);
-    chain->checkpoint = NULL;
-    w->query_receipt->chain = kit_chain_proof(k, 0x6, false); /* two workers */
-    assert_int_equal(judged(w), E_MALFORMED);
-    w->query_receipt->chain = kit_chain_proof(k, 0, false);
-    assert_int_equal(judged(w), E_MALFORMED);
-    w->query_receipt->chain = chain;
-    w->query_receipt->signature.len = 63;
-    assert_int_equal(judged(w), E_MALFORMED);
-    w->query_receipt->signature.len = 64;
-    w->query_receipt->salt.len = 31;
-    assert_int_equal(judged(w), E_MALFORMED);
-    w->query_receipt->salt.len = 32;
-    w->query_receipt->chain = NULL;
-    assert_int_equal(judged(w), E_MALFORMED);
-    end(w);
-}
-
-/* The answer named a header before the one that proves the records: it is shown as a hand-over. */
-static void answers_from_an_earlier_header(void **state) {
-    (void)state;
-    struct asked q;
-    struct world *w = begin_query(&q);
-    struct kit *k = &w->kit;
-    struct bytes named = kit_copy(k, buf_bytes(&k->block));
-    k->cluster->pending_gas = 9;
-    kit_publish(k);
-    sign_query(w, &q, &k->workers[1], 0);
-    assert_int_equal(judged(w), E_BAD_PROOF);
-    Nacre__ChainProof *chain = w->query_receipt->chain;
-    chain->handovers = kit_alloc(k, sizeof *chain->handovers);
-    chain->handovers[chain->n_handovers++] = codec_field(named);
-    sweep_bits(w, 7);
-    end(w);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_honest_command_receipt_verifies),
@@ -942,14 +640,6 @@ int main(void) {
         cmocka_unit_test(forged_headers_are_refused),
         cmocka_unit_test(commits_are_trimmed),
         cmocka_unit_test(code_must_be_the_programs),
-        cmocka_unit_test(an_honest_query_receipt_verifies),
-        cmocka_unit_test(every_bit_of_a_query_receipt_matters),
-        cmocka_unit_test(every_bit_of_a_batched_query_receipt_matters),
-        cmocka_unit_test(batches_have_any_size),
-        cmocka_unit_test(signed_lies_about_queries_are_refused),
-        cmocka_unit_test(only_members_answer),
-        cmocka_unit_test(query_receipts_hold_nothing_else),
-        cmocka_unit_test(answers_from_an_earlier_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -592,6 +592,69 @@ static inline Nacre__CommandProof *kit_command_proof(struct kit *k, uint64_t ind
     return proof;
 }
 
+/* A command's Tx of this user: signed, with a ciphertext that nobody opens. pinned: a code hash or NULL. */
+static inline struct bytes kit_command(struct kit *k, const struct sign_key *user, const uint8_t *pinned) {
+    Nacre__Command command = NACRE__COMMAND__INIT;
+    Nacre__TxBody body = NACRE__TX_BODY__INIT;
+    struct hash account;
+    uint8_t enc[KEY_SIZE], ciphertext[272], fee[16] = {0};
+    struct buf tx;
+    memset(enc, 0x61, sizeof enc);
+    memset(ciphertext, 0x62, sizeof ciphertext);
+    account_id(&account, KEY_ED25519, BYTES(user->public_key));
+    body.suite = RULES_SUITE;
+    body.network = codec_field(BYTES(k->genesis.net.bytes));
+    body.account = codec_field(BYTES(account.bytes));
+    body.fee = CODEC_ARRAY(fee);
+    body.valid_until = 1000;
+    body.msg_case = NACRE__TX_BODY__MSG_COMMAND;
+    body.command = &command;
+    command.program = k->program->id;
+    command.epoch = 1;
+    command.enc = CODEC_ARRAY(enc);
+    command.gas_limit = KIT_GAS;
+    if (pinned) command.code_hash = codec_field(bytes_of(pinned, HASH_SIZE));
+    command.ciphertext = CODEC_ARRAY(ciphertext);
+    buf_init(&tx, LIMIT_TX);
+    rule_tx_sign(&tx, &k->genesis.net, kit_pack(k, &body), user);
+    KIT_MUST(tx.err == OK);
+    struct bytes copy = kit_copy(k, buf_bytes(&tx));
+    buf_fini(&tx);
+    return copy;
+}
+
+/* The receipt file of one of the two; the other is NULL. */
+static inline struct bytes kit_receipt(struct kit *k, Nacre__CommandReceipt *command, Nacre__QueryReceipt *query) {
+    Nacre__Receipt receipt = NACRE__RECEIPT__INIT;
+    receipt.format = 1;
+    receipt.network = codec_field(BYTES(k->genesis.net.bytes));
+    receipt.kind_case = command ? NACRE__RECEIPT__KIND_COMMAND : NACRE__RECEIPT__KIND_QUERY;
+    if (command) {
+        receipt.command = command;
+    } else {
+        receipt.query = query;
+    }
+    return kit_pack(k, &receipt);
+}
+
+/* The path of a batched answer as receipts and replies carry it (rule Q4), for leaf `at` of count; and the digest that is
+ * signed. The other leaves are made up. */
+static inline struct bytes kit_batch(struct kit *k, struct hash *digest, uint32_t count, uint32_t at) {
+    struct hash leaves[64], root;
+    struct tree_proof path;
+    KIT_MUST(count <= 64 && at < count);
+    for (uint32_t i = 0; i < count; i++) leaves[i] = kit_hash("leaf", i);
+    tree_leaf_hash(&leaves[at], BYTES(digest->bytes));
+    tree_root_of_hashes(&root, leaves, count);
+    KIT_MUST(tree_prove(&path, leaves, count, at) == OK);
+    uint8_t *out = kit_alloc(k, 8 + path.aunt_count * sizeof path.aunts[0]);
+    put_be32(out, at);
+    put_be32(out + 4, count);
+    if (path.aunt_count > 0) memcpy(out + 8, path.aunts, path.aunt_count * sizeof path.aunts[0]);
+    rule_answer_batch_digest(digest, &k->genesis.net, &root, count);
+    return bytes_of(out, 8 + path.aunt_count * sizeof path.aunts[0]);
+}
+
 /* --- all of it ----------------------------------------------------------------------------------------------------------- */
 
 /* Stores the records as they are now and makes the block that proves them. */
