@@ -157,6 +157,9 @@ static void rotated_identities(void **state) {
     assert_int_equal(rotated.handover_count, 1);
     assert_int_equal(client_identity_rotated(&rotated, &old_seed, &record), E_NOT_PERMITTED); /* handed over */
     assert_int_equal(client_identity_rotated(&rotated, &other, &record), E_NOT_PERMITTED);
+    record.id.len = 31;
+    assert_int_equal(client_identity_rotated(&rotated, &new_seed, &record), E_MALFORMED);
+    record.id.len = 32;
     record.first_key.len = 31;
     assert_int_equal(client_identity_rotated(&rotated, &new_seed, &record), E_MALFORMED);
 }
@@ -207,6 +210,12 @@ static void targets_are_proven_keys(void **state) {
     k->program->cluster = 8;
     assert_int_equal(aim(w), E_MALFORMED);
     k->program->cluster = KIT_CLUSTER;
+    k->program->id.len = 31;
+    assert_int_equal(aim(w), E_MALFORMED);
+    k->program->id.len = 32;
+    k->program->code[0]->code_hash.len = 0;
+    assert_int_equal(aim(w), E_MALFORMED);
+    k->program->code[0]->code_hash.len = 32;
     k->program->input_keys[1]->public_key.len = 31;
     assert_int_equal(aim(w), E_MALFORMED);
     end(w);
@@ -415,6 +424,12 @@ static void replies_come_back_and_make_receipts(void **state) {
     r.reply.agreed = true;
     assert_int_equal(client_command_receipt(&receipt, &k->genesis.net, r.tx, &r.reply, body), E_NOT_FINAL);
     r.reply.proof = kit_command_proof(k, r.index, 0, 0x7);
+    r.reply.agreed = false;
+    assert_int_equal(client_command_receipt(&receipt, &k->genesis.net, r.tx, &r.reply, body), E_NOT_FINAL);
+    r.reply.agreed = true;
+    r.reply.leaf = NULL;
+    assert_int_equal(client_command_receipt(&receipt, &k->genesis.net, r.tx, &r.reply, body), E_NOT_FINAL);
+    r.reply.leaf = r.leaf;
     assert_int_equal(client_command_receipt(&receipt, &k->genesis.net, r.tx, &r.reply, body), OK);
     struct verify_report report;
     assert_int_equal(verify_receipt(&report, buf_bytes(&receipt), &k->genesis, &w->f), OK);
@@ -635,6 +650,12 @@ static void answers_come_back_and_make_receipts(void **state) {
             assert_int_equal(query_opened(w, &a), E_MALFORMED);
         }
     }
+    uint8_t path[8 + (TREE_AUNTS_MAX + 1) * HASH_SIZE] = {0};
+    path[7] = 1;
+    a.reply.batch_path = CODEC_ARRAY(path); /* longer than any tree */
+    assert_int_equal(query_opened(w, &a), E_MALFORMED);
+    a.reply.batch_path.len = 7; /* no index and total */
+    assert_int_equal(query_opened(w, &a), E_MALFORMED);
     sign_answer(w, &a, &k->workers[0], 3, 1);
     struct buf receipt;
     struct verify_report report;

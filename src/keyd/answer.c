@@ -312,6 +312,7 @@ err_t keyd_answer(struct keyd *k, struct buf *out, struct bytes request_bytes, s
     if (err == OK) err = judge(&seat, k, &records, request, header.height, now_ms, f);
     if (err == OK) {
         err = write_answer(out, k, &records, seat, header.height, request, &request_hash, fresh);
+        if (err != OK) (void)fault_set(f, err, "nothing can be sealed to the key of worker %s", records.worker->label);
         if (err == OK) nonce_mark(&k->nonces[k->nonce_next++ % KEYD_NONCES], request);
     }
     records_fini(&records);

@@ -476,8 +476,17 @@ static void only_members_are_answered(void **state) {
     k->cluster->n_members = 2;
     kit_publish(k);
     assert_int_equal(asked(w), E_NOT_PERMITTED);
-    outside->record->hpke_key.len = 31;
     kit_seat(k, outside);
+    for (int key = 0; key < 2; key++) { /* records with keys of wrong sizes */
+        ProtobufCBinaryData *field = key ? &outside->record->sign_key : &outside->record->hpke_key;
+        field->len = 31;
+        kit_publish(k);
+        w->request.worker = outside->record->id;
+        w->signer = &outside->sign;
+        assert_int_equal(asked(w), E_MALFORMED);
+        field->len = 32;
+    }
+    memset(outside->record->hpke_key.data, 0, KEY_SIZE); /* a low-order point: nothing can be sealed to it */
     kit_publish(k);
     w->request.worker = outside->record->id;
     w->signer = &outside->sign;
@@ -541,10 +550,14 @@ static void a_seat_is_needed(void **state) {
         end(w);
     }
     struct world *w = begin();
-    struct state_key key = state_key_global("sharing");
+    struct state_key key = state_key_global("sharing"), params = state_key_global("params");
     assert_int_equal(map_del(w->kit.state, state_key_bytes(&key)), OK);
     kit_commit(&w->kit, 1000);
     assert_int_equal(asked(w), E_NOT_READY);
+    assert_int_equal(map_del(w->kit.state, state_key_bytes(&params)), OK);
+    kit_put(&w->kit, key, w->kit.sharing);
+    kit_commit(&w->kit, 1000);
+    assert_int_equal(asked(w), E_CORRUPT);
     end(w);
 }
 
@@ -639,6 +652,8 @@ static void rates_are_limited(void **state) {
     w->signer = &w->kit.workers[0].sign;
     assert_int_equal(asked_at(w, NOW + 2), OK);
     assert_int_equal(asked_at(w, NOW + KEYD_RATE_WINDOW_MS), OK); /* the next window */
+    assert_int_equal(asked_at(w, NOW - 1), OK); /* a clock set back starts another, it does not hold up for ever */
+    assert_int_equal(asked_at(w, NOW + KEYD_RATE_WINDOW_MS), OK);
     /* Refused requests cost nothing: nobody can use up another's rate. */
     for (int i = 0; i < KEYD_RATE_MAX; i++) {
         w->signer = &w->kit.workers[0].sign;
@@ -753,7 +768,8 @@ static void the_view_survives_a_restart(void **state) {
     assert_memory_equal(&before, &after, sizeof before); /* identity and share are the same */
     assert_int_equal(keyd_height(w->keyd), 3);
     assert_int_equal(keyd_observe(w->keyd, buf_bytes(&old), NOW, &w->f), E_ROLLBACK); /* never below */
-    assert_int_equal(asked(w), E_NOT_READY); /* nothing new seen since the start */
+    assert_int_equal(asked_at(w, 1), E_NOT_READY); /* nothing new seen since the start, whatever the clock says */
+    assert_int_equal(asked(w), E_NOT_READY);
     kit_publish(k);
     assert_int_equal(asked(w), OK);
     buf_fini(&old);

@@ -855,6 +855,8 @@ static void the_account_speaks(void **state) {
     other = s;
     other.speaker.first_key = codec_field(BYTES(second.public_key));
     assert_int_equal(judged(&other, 1), E_BAD_SIGNATURE);
+    speak(&other, &second); /* a stranger's key, who signs as this account */
+    assert_int_equal(judged(&other, 1), E_BAD_SIGNATURE);
     other = s;
     other.speaker.key_type = 2;
     assert_int_equal(judged(&other, 1), E_UNSUPPORTED);
@@ -891,7 +893,7 @@ static void hand_overs_are_followed(void **state) {
     speak(&other, &third);
     assert_int_equal(judged(&other, 1), E_BAD_SIGNATURE);
 
-    for (int part = 0; part < 6; part++) {
+    for (int part = 0; part < 8; part++) {
         begin(&s);
         hand_over(&s, &first, &second);
         hand_over(&s, &second, &third);
@@ -911,6 +913,14 @@ static void hand_overs_are_followed(void **state) {
             break;
         case 5:
             s.steps[0].acceptance.len = 63;
+            want = E_MALFORMED;
+            break;
+        case 6:
+            s.steps[0].statement_signature.len = 65;
+            want = E_MALFORMED;
+            break;
+        case 7:
+            s.steps[1].public_key.len = 31;
             want = E_MALFORMED;
             break;
         default: fail();
@@ -970,6 +980,9 @@ static void sessions_speak_within_their_grant(void **state) {
     assert_int_equal(judged(&s, 1), E_UNSUPPORTED);
     s.grant.key_type = KEY_ED25519;
     s.grant.public_key.len = 31;
+    assert_int_equal(judged(&s, 1), E_MALFORMED);
+    s.grant.public_key.len = 32;
+    s.grant.signature.len = 63;
     assert_int_equal(judged(&s, 1), E_MALFORMED);
 }
 

@@ -55,14 +55,18 @@ static Nacre__OutputLeaf *run_commands(struct world *w, uint32_t signers, uint32
     return leaf;
 }
 
-static void take_receipt(struct world *w, Nacre__OutputLeaf *leaf, uint32_t workers) {
+static void take_receipt_at(struct world *w, Nacre__OutputLeaf *leaf, uint64_t leaf_index, uint32_t workers) {
     w->receipt = KIT_NEW(&w->kit, Nacre__CommandReceipt, nacre__command_receipt__init);
-    w->receipt->proof = kit_command_proof(&w->kit, w->index, 2, workers);
+    w->receipt->proof = kit_command_proof(&w->kit, w->index, leaf_index, workers);
     w->receipt->leaf = leaf;
     w->receipt->command = codec_field(kit_copy(&w->kit, w->command));
     w->receipt->output = codec_field(kit_copy(&w->kit, w->output));
     w->receipt->salt = kit_hash_field(&w->kit, &w->salt);
     w->receipt->code = -3;
+}
+
+static void take_receipt(struct world *w, Nacre__OutputLeaf *leaf, uint32_t workers) {
+    take_receipt_at(w, leaf, 2, workers);
 }
 
 /* An honest command receipt; tests that need another world build it themselves. */
@@ -360,6 +364,114 @@ static void endless_logs_are_refused(void **state) {
     end(w);
 }
 
+/* What a quorum agreed on although it does not belong together: each relation is checked by itself. */
+static void agreed_lies_are_refused(void **state) {
+    (void)state;
+    for (int lie = 0; lie < 9; lie++) {
+        struct world *w = begin_world(1);
+        struct kit *k = &w->kit;
+        struct hash other = kit_hash("other", 0), sender = lie == 0 ? other : w->account;
+        err_t want = E_BAD_PROOF;
+        w->salt = kit_hash("salt", 0);
+        w->output = bytes_str("the answer");
+        w->command = kit_command(k, &w->user, NULL);
+        kit_append(k, lie == 1 ? ENTRY_UPGRADE : ENTRY_COMMAND, &sender,
+                   lie == 2 ? bytes_str("another") : w->command, KIT_GAS);
+        w->index = k->entry_count - 1;
+        Nacre__OutputLeaf *leaf = kit_add_output(k, w->index, 0, -3, w->output, &w->salt);
+        struct hash hash;
+        sha256(&hash, w->command);
+        if (lie == 2) leaf->command_hash = kit_hash_field(k, &hash); /* ordered: something else */
+        if (lie == 3) leaf->command_hash = kit_hash_field(k, &other);
+        if (lie == 4) leaf->index++;
+        if (lie == 5) leaf->program = kit_hash_field(k, &other);
+        if (lie == 6) leaf->gas_bucket++;
+        if (lie == 7) { /* an entry that says another size of the same payload */
+            struct entry e;
+            struct kit_entry *at = &k->entries[w->index];
+            assert_int_equal(rule_entry_decode(&e, BYTES(at->header)), OK);
+            e.payload_size++;
+            rule_entry_encode(at->header, &e);
+            rule_log_head(&hash, &k->genesis.net, KIT_CLUSTER, &at->before, at->header);
+            k->cluster->log_head = kit_hash_field(k, &hash);
+        }
+        if (lie == 8) want = OK;
+        rule_output_leaf(&k->outputs[0], leaf);
+        kit_make_checkpoint(k, ALL);
+        kit_publish(k);
+        take_receipt_at(w, leaf, 0, ALL);
+        err_t err = judged(w);
+        if (err != want) fail_msg("lie %d: %s", lie, err_name(err));
+        end(w);
+    }
+}
+
+/* Commands that a chain should have refused, ordered and executed all the same. */
+static void malformed_commands_are_refused(void **state) {
+    (void)state;
+    for (int lie = 0; lie < 9; lie++) {
+        struct world *w = begin();
+        struct kit *k = &w->kit;
+        Nacre__Tx *tx;
+        Nacre__TxBody *body;
+        err_t want = E_BAD_SIGNATURE;
+        bool sign_again = false;
+        assert_int_equal(CODEC_UNPACK(&tx, nacre__tx, w->command, LIMIT_TX), OK);
+        assert_int_equal(CODEC_UNPACK(&body, nacre__tx_body, codec_bytes(tx->body), LIMIT_TX), OK);
+        Nacre__Signature *signature = tx->signatures[0], twice[2] = {*signature, *signature}, *both[2] = {&twice[0], &twice[1]};
+        Nacre__Tx changed = *tx;
+        Nacre__Transfer transfer = NACRE__TRANSFER__INIT;
+        Nacre__TxBody changed_body = *body;
+        Nacre__Command command = *body->command;
+        changed.signatures = both;
+        changed_body.command = &command;
+        switch (lie) {
+        case 0: twice[0].scheme = 2; break;
+        case 1: twice[0].public_key.len = 31; break;
+        case 2: twice[0].signature.len = 63; break;
+        case 3: changed.n_signatures = 0; break;
+        case 4: changed.n_signatures = 2; break;
+        case 5: twice[0].signature.data[3] ^= 1; break;
+        case 6:
+            changed_body.msg_case = NACRE__TX_BODY__MSG_TRANSFER;
+            changed_body.transfer = &transfer;
+            break;
+        case 7: changed_body.account.len = 31; break;
+        case 8: command.program.len = 31; break;
+        default: fail();
+        }
+        if (lie >= 6) {
+            sign_again = true;
+            want = E_MALFORMED;
+        }
+        if (sign_again) {
+            struct buf again;
+            buf_init(&again, LIMIT_TX);
+            rule_tx_sign(&again, &k->genesis.net, kit_pack(k, &changed_body), &w->user);
+            w->receipt->command = codec_field(kit_copy(k, buf_bytes(&again)));
+            buf_fini(&again);
+        } else {
+            w->receipt->command = codec_field(kit_pack(k, &changed));
+        }
+        err_t err = judged(w);
+        if (err != want) fail_msg("lie %d: %s", lie, err_name(err));
+        codec_free(body);
+        codec_free(tx);
+        end(w);
+    }
+}
+
+static void path_sizes_are_checked(void **state) {
+    (void)state;
+    struct world *w = begin();
+    uint8_t long_path[(TREE_AUNTS_MAX + 1) * HASH_SIZE] = {0};
+    w->receipt->proof->leaf_path = CODEC_ARRAY(long_path);
+    assert_int_equal(judged(w), E_MALFORMED);
+    w->receipt->proof->leaf_path.len = 33;
+    assert_int_equal(judged(w), E_MALFORMED);
+    end(w);
+}
+
 /* --- who voted ------------------------------------------------------------------------------------------------------------ */
 
 /* Votes that the chain (which these tests control) stored and should never have counted. */
@@ -525,6 +637,35 @@ static void state_of_another_block_is_refused(void **state) {
     assert_int_equal(judged(w), E_BAD_PROOF);
     end(w);
 
+    for (int record = 0; record < 3; record++) { /* records that are not what their key says */
+        w = begin_world(1);
+        k = &w->kit;
+        Nacre__OutputLeaf *leaf = run_commands(w, ALL, 0, NULL);
+        kit_publish(k);
+        struct hash id, other = kit_hash("other", 0);
+        memcpy(id.bytes, k->workers[2].record->id.data, HASH_SIZE);
+        if (record == 0) {
+            k->workers[2].record->id = kit_hash_field(k, &other);
+            kit_put(k, state_key_hash('w', &id), k->workers[2].record);
+            k->workers[2].record->id = kit_hash_field(k, &id);
+        } else if (record == 1) {
+            k->cluster->id = 8;
+            kit_put(k, state_key_number('c', KIT_CLUSTER), k->cluster);
+            k->cluster->id = KIT_CLUSTER;
+        } else {
+            k->checkpoint->output_root.len = 31;
+            for (size_t i = 0; i < 3; i++) {
+                k->checkpoint->votes[i]->output_root.len = 31;
+                kit_sign_vote(k, k->checkpoint->votes[i], &k->workers[i], k->checkpoint->votes[i]->signature.data);
+            }
+            kit_put(k, state_key_number('k', KIT_CLUSTER), k->checkpoint);
+        }
+        kit_commit(k, 1000);
+        take_receipt(w, leaf, ALL);
+        assert_int_equal(judged(w), E_MALFORMED);
+        end(w);
+    }
+
     w = begin(); /* absent records */
     w->receipt->proof->chain->checkpoint = kit_item(&w->kit, state_key_number('k', 99));
     assert_int_equal(judged(w), E_BAD_PROOF);
@@ -631,6 +772,9 @@ int main(void) {
         cmocka_unit_test(missing_parts_are_refused),
         cmocka_unit_test(swapped_outputs_are_refused),
         cmocka_unit_test(swapped_commands_are_refused),
+        cmocka_unit_test(agreed_lies_are_refused),
+        cmocka_unit_test(malformed_commands_are_refused),
+        cmocka_unit_test(path_sizes_are_checked),
         cmocka_unit_test(log_chains_lead_to_the_checkpoint),
         cmocka_unit_test(endless_logs_are_refused),
         cmocka_unit_test(bad_votes_are_refused),

@@ -401,6 +401,39 @@ static void forged_entries_are_refused(void **state) {
     end(w);
 }
 
+/* A log whose heads hold and that is still no log: numbered, dated or sized wrongly by the chain itself. */
+static void impossible_logs_are_refused(void **state) {
+    (void)state;
+    for (int what = 0; what < 5; what++) {
+        struct world *w = begin_log();
+        struct kit *k = &w->kit;
+        struct hash user = kit_hash("user", 0), head;
+        struct entry e;
+        kit_append(k, ENTRY_COMMAND, &user, bytes_str("last"), KIT_GAS);
+        struct kit_entry *last = &k->entries[k->entry_count - 1];
+        assert_int_equal(rule_entry_decode(&e, BYTES(last->header)), OK);
+        if (what == 0) e.index++;
+        if (what == 1) e.height = 1;
+        if (what == 2) e.time_ms = 1;
+        if (what == 3) e.payload_size++;
+        rule_entry_encode(last->header, &e);
+        rule_log_head(&head, &k->genesis.net, KIT_CLUSTER, &last->before, last->header);
+        k->cluster->log_head = kit_hash_field(k, &head);
+        if (what == 4) k->cluster->log_count++;
+        kit_publish(k);
+        assert_int_equal(page_told(w, kit_page(k, 5, 99), 5), E_BAD_PROOF);
+        end(w);
+    }
+    struct world *w = begin_log(); /* headers beyond what one pull may bring */
+    Nacre__LogPage *p = kit_page(&w->kit, 2, 3);
+    uint8_t *tail = calloc(LIMIT_LOG_TAIL + 1, ENTRY_SIZE);
+    assert_non_null(tail);
+    p->tail_headers = codec_field(bytes_of(tail, (size_t)(LIMIT_LOG_TAIL + 1) * ENTRY_SIZE));
+    assert_int_equal(page_told(w, p, 2), E_MALFORMED);
+    free(tail);
+    end(w);
+}
+
 static void pages_answer_what_was_asked(void **state) {
     (void)state;
     struct world *w = begin_log();
@@ -576,6 +609,7 @@ int main(void) {
         cmocka_unit_test(every_bit_of_a_page_matters),
         cmocka_unit_test(withheld_and_reordered_entries_are_refused),
         cmocka_unit_test(forged_entries_are_refused),
+        cmocka_unit_test(impossible_logs_are_refused),
         cmocka_unit_test(pages_answer_what_was_asked),
         cmocka_unit_test(older_pages),
         cmocka_unit_test(input_keys_need_a_quorum),
