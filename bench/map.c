@@ -42,10 +42,15 @@ static double batch(struct bench *b, struct map *m, uint64_t count, uint64_t *se
     return (double)(bench_thread_ns() - start);
 }
 
-/* The map alone; gives it filled. */
-static void measure_map(struct bench *b, struct map *small, struct map *large, uint64_t count) {
+/* What the map alone costs. */
+struct alone {
+    struct bench_series ratio, small_ns, large_ns, bytes;
+    double fill_s;
+};
+
+/* Fills both maps and measures them. */
+static void measure_map(struct bench *b, struct alone *a, struct map *small, struct map *large, uint64_t count) {
     struct hash root;
-    struct bench_series ratio = {0}, small_ns = {0}, large_ns = {0}, bytes = {0};
     uint64_t seed = 1;
     fill(b, small, SMALL);
     map_root(small, &root);
@@ -53,19 +58,23 @@ static void measure_map(struct bench *b, struct map *small, struct map *large, u
     uint64_t start = bench_thread_ns();
     fill(b, large, count);
     map_root(large, &root);
-    double load_s = (double)(bench_thread_ns() - start) / 1e9;
-    bench_add(&bytes, (double)(bench_proc_kb(getpid(), "VmRSS") - before_kb) * 1024 / (double)count);
+    a->fill_s = (double)(bench_thread_ns() - start) / 1e9;
+    bench_add(&a->bytes, (double)(bench_proc_kb(getpid(), "VmRSS") - before_kb) * 1024 / (double)count);
     for (int i = 0; i < 5; i++) (void)batch(b, large, count, &seed);
     for (int i = 0; i < 31; i++) {
         double s = batch(b, small, SMALL, &seed), l = batch(b, large, count, &seed);
-        bench_add(&small_ns, s / LOAD_BATCH);
-        bench_add(&large_ns, l / LOAD_BATCH);
-        bench_add(&ratio, s / l);
+        bench_add(&a->small_ns, s / LOAD_BATCH);
+        bench_add(&a->large_ns, l / LOAD_BATCH);
+        bench_add(&a->ratio, s / l);
     }
-    bench_row(b, "  the map alone", "x", &ratio, BENCH_NO_BAR, 0,
+}
+
+static void print_map(struct bench *b, const struct alone *a) {
+    bench_row(b, "  the map alone", "x", &a->ratio, BENCH_NO_BAR, 0,
               "blocks of %d reads and writes and a root: %.2f us a key against %.2f us", LOAD_BATCH,
-              bench_median(&large_ns) / 1000, bench_median(&small_ns) / 1000);
-    bench_row(b, "  memory of a key in it", "B", &bytes, BENCH_NO_BAR, 0, "17 B key, 32 B value; filled in %.1f s", load_s);
+              bench_median(&a->large_ns) / 1000, bench_median(&a->small_ns) / 1000);
+    bench_row(b, "  memory of a key in it", "B", &a->bytes, BENCH_NO_BAR, 0, "17 B key, 32 B value; filled in %.1f s",
+              a->fill_s);
 }
 
 /* A chain whose state is the network's and, beside it, what is in map (taken). */
@@ -143,11 +152,12 @@ static double whole(struct bench *b, struct side *s, size_t first_user) {
 
 void bench_map(struct bench *b) {
     static struct side sides[2];
+    static struct alone alone;
     struct map *maps[2];
     struct bench_series ratio = {0};
     uint64_t count = b->quick ? 1000000 : 10000000;
     for (int i = 0; i < 2; i++) bench_must(b, map_new(&maps[i]), "map");
-    measure_map(b, maps[0], maps[1], count);
+    measure_map(b, &alone, maps[0], maps[1], count);
     for (int i = 0; i < 2; i++) {
         network_start(&sides[i].network, b, 2 * LOAD_BATCH);
         network_open_contexts(&sides[i].network);
@@ -164,6 +174,7 @@ void bench_map(struct bench *b) {
               BENCH_AT_LEAST, 0.75, "ordered %.1f us against %.1f us a command, executed %.1f us against %.1f us",
               bench_median(&sides[1].order), bench_median(&sides[0].order), bench_median(&sides[1].run),
               bench_median(&sides[0].run));
+    print_map(b, &alone);
     for (int i = 0; i < 2; i++) {
         chain_free(sides[i].chain);
         network_stop(&sides[i].network);

@@ -234,8 +234,10 @@ static bool carry_out(struct network *n, const struct worker_effect *effect) {
     case WORKER_REGISTER: register_worker(n, data); break;
     case WORKER_ASK_CLUSTERS:
         answer.kind = WORKER_CLUSTERS;
-        put_be64(cluster, n->cluster);
-        if (n->cluster != 0) buf_put(&out, cluster, sizeof cluster);
+        for (size_t i = 0; i < n->cluster_count; i++) {
+            put_be64(cluster, n->clusters[i]);
+            buf_put(&out, cluster, sizeof cluster);
+        }
         progress = false;
         break;
     case WORKER_READ_DISK:
@@ -407,7 +409,20 @@ static void create_cluster(struct network *n) {
     admin_tx(n, &body, &data);
     if (data.size != 8) bench_fail(n->b, "CreateCluster gave %zu bytes", data.size);
     n->cluster = get_be64(data.data);
+    if (n->cluster_count == NETWORK_CLUSTERS_MAX) bench_fail(n->b, "too many clusters");
+    n->clusters[n->cluster_count++] = n->cluster;
     buf_fini(&data);
+}
+
+void network_add_clusters(struct network *n, size_t count) {
+    uint64_t in_use = n->cluster;
+    size_t first = n->cluster_count;
+    for (size_t i = 0; i < count; i++) create_cluster(n);
+    for (size_t i = first; i < n->cluster_count; i++) {
+        n->cluster = n->clusters[i];
+        pump_until(n, epoch_active, "an epoch is active");
+    }
+    n->cluster = in_use;
 }
 
 static void deploy(struct network *n) {

@@ -10,6 +10,7 @@
 #include "keyd/keyd.h"
 #include "worker/worker.h"
 
+#define NETWORK_CLUSTERS_MAX 32
 #define NETWORK_ADMIN   0 /* operator, deployer, key operator, publisher */
 #define NETWORK_BATCHER 1
 #define NETWORK_USERS   2 /* the first user's index among the genesis accounts */
@@ -32,7 +33,9 @@ struct network {
     struct sign_key issuer;
     struct hash measurement;
     struct buf code, compiled, log, snapshot; /* what the worker keeps on disk */
-    uint64_t cluster;
+    uint64_t cluster; /* the one in use */
+    size_t cluster_count;
+    uint64_t clusters[NETWORK_CLUSTERS_MAX];
     struct hash program;
     struct client_target target;
     struct client_identity admin, batcher;
@@ -46,6 +49,8 @@ struct network {
 /* Genesis, engine, key service, worker; a cluster of one with bench_app deployed and ready. Ends the group on failure. */
 void network_start(struct network *n, struct bench *b, size_t users);
 void network_stop(struct network *n); /* frees, removes the files */
+/* More clusters of the same worker, until their first epochs are active; the one in use stays. */
+void network_add_clusters(struct network *n, size_t count);
 /* Each user opens a context for commands and one for queries. */
 void network_open_contexts(struct network *n);
 
