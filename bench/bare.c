@@ -15,8 +15,9 @@ struct bare_module {
 };
 
 struct bare *bare_new(void) {
-    static const char *const instructions[] = {"has_sse3",   "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_avx",
-                                               "has_avx2",   "has_bmi1",  "has_bmi2",  "has_lzcnt", "has_fma"};
+    static const char *const instructions[] = {"has_sse3",   "has_ssse3", "has_sse41", "has_sse42",
+                                               "has_popcnt", "has_avx",   "has_avx2",  "has_bmi1",
+                                               "has_bmi2",   "has_lzcnt", "has_fma"};
     struct bare *b = calloc(1, sizeof *b);
     wasm_config_t *c = wasm_config_new();
     wasmtime_config_strategy_set(c, WASMTIME_STRATEGY_CRANELIFT);

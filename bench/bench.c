@@ -120,8 +120,7 @@ double bench_pid_cpu_s(long pid) {
     fclose(file);
     text[size] = 0;
     const char *after = strrchr(text, ')'); /* the name may hold anything */
-    if (after == NULL ||
-        sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) != 2) {
+    if (after == NULL || sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) != 2) {
         return 0;
     }
     return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);

@@ -31,7 +31,7 @@ struct bench_series {
     double values[BENCH_REPETITIONS_MAX];
 };
 void bench_add(struct bench_series *s, double value);
-double bench_median(const struct bench_series *s); /* 0 of an empty series */
+double bench_median(const struct bench_series *s);             /* 0 of an empty series */
 double bench_quantile(double *values, size_t count, double q); /* sorts values */
 
 /* Where a group's process writes its rows. */

@@ -24,7 +24,8 @@ static void run_load(struct network *n, struct load *l, struct costs *c) {
     network_pump(n, 0);
     double both = (double)(bench_process_ns() - start) / 1000 / LOAD_BATCH;
     double worker = (double)(n->worker_ns - worker_before) / 1000 / LOAD_BATCH;
-    if (network_worker_status(n).executed < executed + LOAD_BATCH) bench_fail(n->b, "the worker did not execute the batch");
+    if (network_worker_status(n).executed < executed + LOAD_BATCH)
+        bench_fail(n->b, "the worker did not execute the batch");
     bench_add(&c->check, check);
     bench_add(&c->node, both - worker);
     bench_add(&c->worker, worker);
@@ -77,8 +78,8 @@ void bench_commands(struct bench *b) {
     }
     double check = bench_median(&warm.check), node = bench_median(&warm.node), worker = bench_median(&warm.worker);
     bench_row(b, "gatekeeper / signature checks", "x", &warm.node_ratio, BENCH_AT_LEAST, 0.7,
-              "signature check %.1f us (ed25519-zebra batch of %d, %s), rest of node %.1f us: %.0f commands/s", check, LOAD_BATCH,
-              bench_ed25519_backend(), node - check, 1e6 / node);
+              "signature check %.1f us (ed25519-zebra batch of %d, %s), rest of node %.1f us: %.0f commands/s", check,
+              LOAD_BATCH, bench_ed25519_backend(), node - check, 1e6 / node);
     bench_row(b, "gatekeeper + worker / signature checks", "x", &warm.both_ratio, BENCH_AT_LEAST, 0.4,
               "worker %.1f us: %.0f commands/s for both", worker, 1e6 / (node + worker));
     bench_row(b, "  worker, new contexts", "us", &cold.worker, BENCH_NO_BAR, 0,

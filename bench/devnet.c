@@ -8,27 +8,13 @@
 
 #include <jansson.h>
 
-#include "net/net.h"
-#include "network.h"
+#include "devnet.h"
 
 #define OUTPUT_MAX 65536
 #define LATENCY_COMMANDS 300
 #define EXTRA_PROGRAMS 8
 
 extern char **environ;
-
-struct devnet {
-    struct bench *b;
-    char home[64], dir[96];
-    char node[128], worker[128];
-    long node_pid, worker_pid;
-    struct genesis genesis;
-    struct client_identity user;
-    struct client_target target;
-    struct client_context context;
-    struct net_client *http;
-    uint64_t sequence, height;
-};
 
 /* --- the command line ---------------------------------------------------------------------------------------------------- */
 
@@ -79,6 +65,7 @@ static void read_devnet(struct devnet *d) {
     size_t i;
     json_t *process;
     if (file == NULL) bench_fail(d->b, "%s: %s", path, error.text);
+    d->worker_count = 0;
     json_array_foreach(json_object_get(file, "processes"), i, process) {
         const char *name = json_string_value(json_object_get(process, "name"));
         const char *endpoint = json_string_value(json_object_get(process, "endpoint"));
@@ -87,9 +74,9 @@ static void read_devnet(struct devnet *d) {
         if (strcmp(name, "node") == 0) {
             snprintf(d->node, sizeof d->node, "%s", endpoint);
             d->node_pid = pid;
-        } else if (strcmp(name, "w1") == 0) {
-            snprintf(d->worker, sizeof d->worker, "%s", endpoint);
-            d->worker_pid = pid;
+        } else if (name[0] == 'w' && d->worker_count < DEVNET_WORKERS) {
+            snprintf(d->workers[d->worker_count], sizeof d->workers[0], "%s", endpoint);
+            d->worker_pids[d->worker_count++] = pid;
         }
     }
     json_decref(file);
@@ -115,7 +102,7 @@ static void read_keys(struct devnet *d) {
 
 /* --- the node and the worker -------------------------------------------------------------------------------------------- */
 
-static void call(struct devnet *d, struct buf *out, enum net_method method, const char *base, const char *path,
+void devnet_call(struct devnet *d, struct buf *out, enum net_method method, const char *base, const char *path,
                  struct bytes body) {
     unsigned status = 0;
     struct fault f = {0};
@@ -134,13 +121,13 @@ static Nacre__StateAnswer *ask(struct devnet *d, struct buf *out, const struct s
     Nacre__StateAnswer *answer;
     buf_init(&body, 4096);
     for (size_t i = 0; i < count; i++) buf_put_lp(&body, state_key_bytes(&keys[i]));
-    call(d, out, NET_POST, d->node, "/v1/state", buf_bytes(&body));
+    devnet_call(d, out, NET_POST, d->node, "/v1/state", buf_bytes(&body));
     buf_fini(&body);
     bench_must(d->b, CODEC_UNPACK(&answer, nacre__state_answer, buf_bytes(out), LIMIT_HTTP_RESPONSE), "state answer");
     return answer;
 }
 
-static void open_target(struct devnet *d, const struct hash *program_id) {
+void devnet_target(struct devnet *d, const struct hash *program_id) {
     struct buf out;
     struct state_key keys[3];
     Nacre__ProgramRecord *program;
@@ -203,10 +190,10 @@ static double command_ms(struct devnet *d, bool agreed) {
     bench_must(d->b, client_seal_command(&d->context, &tx, &command), "command");
     sha256(&hash, buf_bytes(&tx));
     hex_encode(hex, BYTES(hash.bytes));
-    call(d, &out, NET_POST, d->node, "/v1/tx", buf_bytes(&tx));
+    devnet_call(d, &out, NET_POST, d->node, "/v1/tx", buf_bytes(&tx));
     snprintf(path, sizeof path, "/v1/reply/%llu/%s?wait_ms=20000%s", (unsigned long long)d->target.cluster, hex,
              agreed ? "&agreed=1" : "");
-    call(d, &out, NET_GET, d->worker, path, BYTES_NONE);
+    devnet_call(d, &out, NET_GET, d->workers[0], path, BYTES_NONE);
     bench_must(d->b, CODEC_UNPACK(&reply, nacre__command_reply, buf_bytes(&out), LIMIT_HTTP_RESPONSE), "reply");
     if (client_open_command_reply(&body, &d->context, buf_bytes(&tx), reply, &f) != OK) {
         bench_fail(d->b, "reply: %s", f.detail);
@@ -234,12 +221,13 @@ static void latency(struct devnet *d) {
     bench_row(d->b, "command latency, p50", "ms", &p50, BENCH_AT_MOST, 20,
               "sent, ordered, on disk, proven, executed, reply opened; one client, one worker, solo engine");
     bench_row(d->b, "  p99", "ms", &p99, BENCH_NO_BAR, 0, "of %zu commands, three times", count);
-    bench_row(d->b, "  until agreed, with its proof", "ms", &agreed, BENCH_NO_BAR, 0, "the quorum's checkpoint is in the reply");
+    bench_row(d->b, "  until agreed, with its proof", "ms", &agreed, BENCH_NO_BAR, 0,
+              "the quorum's checkpoint is in the reply");
 }
 
 /* --- the group ---------------------------------------------------------------------------------------------------------- */
 
-static void deploy(struct devnet *d, const char *name, struct hash *program) {
+void devnet_deploy(struct devnet *d, const char *name, struct hash *program) {
     char path[512];
     snprintf(path, sizeof path, "%s/guests/bench_app.wasm", d->b->binaries);
     json_t *answer = NACRE(d, "deploy", path, "--name", name);
@@ -257,16 +245,16 @@ static void memory(struct devnet *d) {
     struct bench_series program = {0}, node = {0};
     struct hash id;
     char name[32];
-    uint64_t worker_before = bench_proc_kb(d->worker_pid, "VmRSS"), node_before = bench_proc_kb(d->node_pid, "VmRSS");
+    uint64_t worker_before = bench_proc_kb(d->worker_pids[0], "VmRSS"), node_before = bench_proc_kb(d->node_pid, "VmRSS");
     for (int i = 0; i < EXTRA_PROGRAMS; i++) {
         snprintf(name, sizeof name, "idle-%d", i);
-        deploy(d, name, &id);
+        devnet_deploy(d, name, &id);
     }
-    bench_add(&program, (double)(bench_proc_kb(d->worker_pid, "VmRSS") - worker_before) / EXTRA_PROGRAMS);
+    bench_add(&program, (double)(bench_proc_kb(d->worker_pids[0], "VmRSS") - worker_before) / EXTRA_PROGRAMS);
     bench_add(&node, (double)(bench_proc_kb(d->node_pid, "VmRSS") - node_before) / EXTRA_PROGRAMS);
     bench_row(d->b, "memory of an idle program, worker", "KiB", &program, BENCH_NO_BAR, 0,
-              "of %d deployed; the idle worker has %.0f MiB, the node %.0f MiB and %.0f KiB more a program", EXTRA_PROGRAMS,
-              (double)worker_before / 1024, (double)node_before / 1024, bench_median(&node));
+              "of %d deployed; the idle worker has %.0f MiB, the node %.0f MiB and %.0f KiB more a program",
+              EXTRA_PROGRAMS, (double)worker_before / 1024, (double)node_before / 1024, bench_median(&node));
 }
 
 /* Until the worker serves its cluster again. */
@@ -274,7 +262,7 @@ static void await_serving(struct devnet *d) {
     struct buf out;
     buf_init(&out, LIMIT_HTTP_RESPONSE);
     for (int i = 0; i < 10000; i++) {
-        call(d, &out, NET_GET, d->worker, "/v1/status", BYTES_NONE);
+        devnet_call(d, &out, NET_GET, d->workers[0], "/v1/status", BYTES_NONE);
         buf_put_u8(&out, 0);
         if (strstr((const char *)out.data, "\"phase\":\"serving\"") != NULL) break;
         usleep(2000);
@@ -301,28 +289,46 @@ static struct devnet *running; /* for the way out, however the group ends */
 static void clean_up(void) {
     char command[128];
     struct devnet *d = running;
+    if (d == NULL) return;
+    running = NULL;
     json_decref(nacre(d, true, (const char *const[]){"down", "--dir", d->dir, NULL}));
     snprintf(command, sizeof command, "rm -rf %s", d->home);
     if (system(command) != 0) fprintf(stderr, "bench: %s is left behind\n", d->home);
 }
 
+void devnet_open(struct devnet *d, struct bench *b, size_t workers) {
+    static bool registered;
+    char count[8];
+    memset(d, 0, sizeof *d);
+    d->b = b;
+    snprintf(d->home, sizeof d->home, "/tmp/nacre-bench-XXXXXX");
+    if (mkdtemp(d->home) == NULL || setenv("NACRE_HOME", d->home, 1) != 0) bench_fail(b, "no temporary directory");
+    snprintf(d->dir, sizeof d->dir, "%s/devnet", d->home);
+    running = d;
+    if (!registered) atexit(clean_up);
+    registered = true;
+    bench_must(b, net_client_new(&d->http), "HTTP client");
+    snprintf(count, sizeof count, "%zu", workers);
+    up(d, count);
+    read_keys(d);
+    if (d->worker_count != workers) bench_fail(b, "%zu workers instead of %zu", d->worker_count, workers);
+}
+
+void devnet_close(struct devnet *d) {
+    clean_up();
+    net_client_free(d->http);
+    genesis_free(&d->genesis);
+}
+
 void bench_devnet(struct bench *b) {
     static struct devnet d;
     struct hash program;
-    d.b = b;
-    snprintf(d.home, sizeof d.home, "/tmp/nacre-bench-XXXXXX");
-    if (mkdtemp(d.home) == NULL || setenv("NACRE_HOME", d.home, 1) != 0) bench_fail(b, "no temporary directory");
-    snprintf(d.dir, sizeof d.dir, "%s/devnet", d.home);
-    running = &d;
-    atexit(clean_up);
-    bench_must(b, net_client_new(&d.http), "HTTP client");
-    up(&d, "1");
-    read_keys(&d);
-    deploy(&d, "app", &program);
-    open_target(&d, &program);
+    devnet_open(&d, b, 1);
+    devnet_deploy(&d, "app", &program);
+    devnet_target(&d, &program);
     latency(&d);
     memory(&d);
     restart(&d);
-    net_client_free(d.http);
-    genesis_free(&d.genesis);
+    devnet_close(&d);
+    wall_measure(b);
 }

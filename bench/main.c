@@ -17,12 +17,8 @@ static const struct {
     const char *name;
     bench_group_fn run;
 } groups[] = {
-    {"kernels", bench_kernels},
-    {"programs", bench_programs},
-    {"map", bench_map},
-    {"commands", bench_commands},
-    {"queries", bench_queries},
-    {"devnet", bench_devnet},
+    {"kernels", bench_kernels},   {"programs", bench_programs}, {"map", bench_map},
+    {"commands", bench_commands}, {"queries", bench_queries},   {"devnet", bench_devnet},
 };
 #define GROUPS (sizeof groups / sizeof *groups)
 #define ROWS_MAX 128
@@ -83,7 +79,10 @@ static void print_table(const struct table *t) {
         if (strcmp(group, r->group) != 0) printf("\n");
         group = r->group;
         printf("%-46s %9s %-5s %-17s %-9s %-8s %s\n", r->name, median, r->unit, range, bar,
-               r->direction == BENCH_NO_BAR ? "" : met(r) ? "met" : "NOT MET", r->detail);
+               r->direction == BENCH_NO_BAR ? ""
+               : met(r)                     ? "met"
+                                            : "NOT MET",
+               r->detail);
     }
 }
 

@@ -148,7 +148,8 @@ static void answer_release(struct network *n, struct buf *out, struct bytes requ
     buf_fini(&state);
 }
 
-static void evidence(struct network *n, struct buf *out, bool key_service, const uint8_t report_data[REPORT_DATA_SIZE]) {
+static void evidence(struct network *n, struct buf *out, bool key_service,
+                     const uint8_t report_data[REPORT_DATA_SIZE]) {
     struct hash m = n->measurement, platform = {{7}};
     m.bytes[0] ^= (uint8_t)key_service;
     attest_sim_make(out, &n->issuer, BYTES(m.bytes), report_data, &platform, 1);
@@ -172,7 +173,8 @@ static uint64_t include(struct network *n, struct bytes tx, struct buf *data) {
     struct fault f = {0};
     check(n, engine_submit(n->engine, &hash, tx, &f), &f, "submit");
     bench_must(n->b, engine_tx_wait(n->engine, &status, &hash, 30000), "transaction");
-    if (status.code != 0) bench_fail(n->b, "transaction failed: %s %s", err_text(err_from_code(status.code)), status.detail);
+    if (status.code != 0)
+        bench_fail(n->b, "transaction failed: %s %s", err_text(err_from_code(status.code)), status.detail);
     if (data != NULL) buf_put_bytes(data, buf_bytes(&status.data));
     buf_fini(&status.data);
     return status.height;
@@ -353,7 +355,8 @@ static void start_keyd(struct network *n) {
     bench_must(n->b, keyd_registration(n->keyd, &message, &bundle, 1, buf_bytes(&quote), "http://127.0.0.1:1", &a),
                "key service's registration");
     Nacre__TxBody body = NACRE__TX_BODY__INIT;
-    bench_must(n->b, CODEC_UNPACK(&body.register_key_service, nacre__register_key_service, buf_bytes(&message), LIMIT_TX),
+    bench_must(n->b,
+               CODEC_UNPACK(&body.register_key_service, nacre__register_key_service, buf_bytes(&message), LIMIT_TX),
                "key service's registration");
     body.msg_case = NACRE__TX_BODY__MSG_REGISTER_KEY_SERVICE;
     admin_tx(n, &body, NULL);
@@ -375,7 +378,8 @@ static bool epoch_active(struct network *n) {
     bool active = false;
     bench_must(n->b, engine_view_get(&view, n->engine), "view");
     if (chain_get_cluster(&cluster, view->state, n->cluster) == OK) {
-        active = cluster->n_epochs > 0 && cluster->epochs[cluster->n_epochs - 1]->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE;
+        active = cluster->n_epochs > 0 &&
+                 cluster->epochs[cluster->n_epochs - 1]->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE;
         codec_free(cluster);
     }
     engine_view_free(view);
@@ -506,7 +510,10 @@ void network_start(struct network *n, struct bench *b, size_t users) {
     struct buf code;
     bench_read_file(b, &code, path);
     n->code = code;
-    struct engine_config config = {.dir = n->dir, .genesis = &n->genesis, .validator = validator, .chain = {check_code}};
+    struct engine_config config = {.dir = n->dir,
+                                   .genesis = &n->genesis,
+                                   .validator = validator,
+                                   .chain = {check_code}};
     check(n, engine_open(&n->engine, &config, &f), &f, "engine");
     start_keyd(n);
     n->worker_config = (struct worker_config){.genesis = &n->genesis,
@@ -530,7 +537,8 @@ void network_open_contexts(struct network *n) {
     for (size_t i = 0; i < n->user_count; i++) {
         struct network_user *u = &n->users[i];
         struct secret a = network_entropy(n), b = network_entropy(n);
-        bench_must(n->b, client_context_open(&u->commands, SEAL_COMMAND, &n->target, &u->identity, 60000, &a), "context");
+        bench_must(n->b, client_context_open(&u->commands, SEAL_COMMAND, &n->target, &u->identity, 60000, &a),
+                   "context");
         bench_must(n->b, client_context_open(&u->queries, SEAL_QUERY, &n->target, &u->identity, 60000, &b), "context");
     }
 }

@@ -11,9 +11,9 @@
 #include "worker/worker.h"
 
 #define NETWORK_CLUSTERS_MAX 32
-#define NETWORK_ADMIN   0 /* operator, deployer, key operator, publisher */
+#define NETWORK_ADMIN 0 /* operator, deployer, key operator, publisher */
 #define NETWORK_BATCHER 1
-#define NETWORK_USERS   2 /* the first user's index among the genesis accounts */
+#define NETWORK_USERS 2 /* the first user's index among the genesis accounts */
 
 struct network_user {
     struct client_identity identity;
@@ -33,7 +33,7 @@ struct network {
     struct sign_key issuer;
     struct hash measurement;
     struct buf code, compiled, log, snapshot; /* what the worker keeps on disk */
-    uint64_t cluster; /* the one in use */
+    uint64_t cluster;                         /* the one in use */
     size_t cluster_count;
     uint64_t clusters[NETWORK_CLUSTERS_MAX];
     struct hash program;

@@ -4,7 +4,8 @@
 
 #define TIMES 25
 
-static double run_us(struct bench *b, struct program_engine *e, const struct program_module *m, const struct map *state) {
+static double run_us(struct bench *b, struct program_engine *e, const struct program_module *m,
+                     const struct map *state) {
     static struct secret zero;
     struct program_run *run;
     struct program_env env = {.mode = PROGRAM_COMMAND, .state = state, .random_seed = &zero, .cluster_root = &zero};
@@ -50,9 +51,10 @@ void bench_programs(struct bench *b) {
         program_module_free(m);
         program_engine_free(e);
     }
-    bench_row(b, "first call of a cold program", "ms", &first, BENCH_AT_MOST, 1,
-              "in a fresh engine; loading its compiled form before takes %.0f us, compiling %.0f us, a warm call %.1f us",
-              bench_median(&load), bench_median(&compile), bench_median(&warm));
+    bench_row(
+        b, "first call of a cold program", "ms", &first, BENCH_AT_MOST, 1,
+        "in a fresh engine; loading its compiled form before takes %.0f us, compiling %.0f us, a warm call %.1f us",
+        bench_median(&load), bench_median(&compile), bench_median(&warm));
     map_free(state);
     buf_fini(&saved);
     buf_fini(&wasm);

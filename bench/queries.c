@@ -195,7 +195,8 @@ static double drive(struct bench *b, const struct server *s, const struct reques
     }
     double before = server_us(s);
     uint64_t start = bench_wall_ns();
-    for (size_t i = 0; i < CONNECTIONS && sent < total; i++) send_request(b, &connections[i], &requests[sent++ % count]);
+    for (size_t i = 0; i < CONNECTIONS && sent < total; i++)
+        send_request(b, &connections[i], &requests[sent++ % count]);
     while (done < total) {
         if (poll(polls, CONNECTIONS, 10000) <= 0) bench_fail(b, "a server does not answer");
         for (size_t i = 0; i < CONNECTIONS; i++) {
@@ -274,9 +275,10 @@ void bench_queries(struct bench *b) {
               "per core: query %.1f us (%d a request and signature, HTTP included): %.0f/s; plain request %.1f us, "
               "both %zu B in, %zu B out",
               q, PER_REQUEST, 1e6 / q, bench_median(&http), query_size, reply_size);
-    bench_row(b, "  one query a request and signature", "x", &single_ratio, BENCH_NO_BAR, 0, "query %.1f us: %.0f/s per core",
-              bench_median(&single), 1e6 / bench_median(&single));
-    bench_row(b, "  by the clock, client on the same machine", "/s", &wall, BENCH_NO_BAR, 0, "%d connections", CONNECTIONS);
+    bench_row(b, "  one query a request and signature", "x", &single_ratio, BENCH_NO_BAR, 0,
+              "query %.1f us: %.0f/s per core", bench_median(&single), 1e6 / bench_median(&single));
+    bench_row(b, "  by the clock, client on the same machine", "/s", &wall, BENCH_NO_BAR, 0, "%d connections",
+              CONNECTIONS);
     stop(&worker);
     stop(&server);
     network_stop(&n);

@@ -46,7 +46,10 @@ static void sign_body(struct buf *tx, Nacre__TxBody *body) {
 
 static const struct chain_effects *finalize(struct bytes tx) {
     const struct chain_effects *effects;
-    struct chain_block block = {.height = chain_height(world->chain) + 1, .time_ms = TIME_MS, .txs = &tx, .tx_count = 1};
+    struct chain_block block = {.height = chain_height(world->chain) + 1,
+                                .time_ms = TIME_MS,
+                                .txs = &tx,
+                                .tx_count = 1};
     must(chain_finalize(world->chain, &effects, &block));
     return effects;
 }
@@ -74,7 +77,8 @@ static void make_genesis(void) {
     buf_init(&state, 1u << 16);
     buf_init(&json, GENESIS_MAX);
     buf_put_fmt(&state, "{\"accounts\":[{\"public_key\":\"%s\",\"balance\":\"1000000000000000\"}],", key);
-    buf_put_fmt(&state, "\"validators\":[{\"public_key\":\"%s\",\"power\":1}],\"params\":{\"allow_simulation\":true,", key);
+    buf_put_fmt(&state, "\"validators\":[{\"public_key\":\"%s\",\"power\":1}],\"params\":{\"allow_simulation\":true,",
+                key);
     buf_put_fmt(&state, "\"sim_issuers\":[\"%s\"],\"publishers\":[\"%s\"],\"key_operators\":[\"%s\"]}}", key, account,
                 account);
     buf_put_u8(&state, 0);

@@ -18,7 +18,7 @@
 #include "verify/verify.h"
 
 #define OPERATOR 0 /* of the key service */
-#define OWNER    1 /* of cluster and workers */
+#define OWNER 1    /* of cluster and workers */
 
 struct test_worker {
     struct sign_key sign;
@@ -27,7 +27,8 @@ struct test_worker {
 };
 
 static struct test_folder folder;
-static char node_dir[128], keyd_dir[128], genesis_path[128], validator_path[128], operator_path[128], platform_path[128];
+static char node_dir[128], keyd_dir[128], genesis_path[128], validator_path[128], operator_path[128],
+    platform_path[128];
 static char node_url[128], keyd_url[128];
 static struct process node, keyd;
 static struct net_client *client;
@@ -84,11 +85,13 @@ static void make_genesis(void) {
         put_hex(&state, i ? ",{\"public_key\":" : "{\"public_key\":", BYTES(accounts[i].first_key));
         buf_put_str(&state, ",\"balance\":\"1000000000000\"}");
     }
-    put_hex(&state, "],\"releases\":[{\"role\":\"key-service\",\"name\":\"keyd\",\"measurement\":", BYTES(keyd_build.bytes));
+    put_hex(&state,
+            "],\"releases\":[{\"role\":\"key-service\",\"name\":\"keyd\",\"measurement\":", BYTES(keyd_build.bytes));
     put_hex(&state, ",\"publisher\":", BYTES(accounts[OWNER].account.bytes));
     put_hex(&state, "},{\"role\":\"worker\",\"name\":\"test worker\",\"measurement\":", BYTES(worker_build.bytes));
     put_hex(&state, ",\"publisher\":", BYTES(accounts[OWNER].account.bytes));
-    put_hex(&state, "}],\"params\":{\"allow_simulation\":true,\"heartbeat_ms\":500,\"sim_issuers\":[", BYTES(issuer_key));
+    put_hex(&state, "}],\"params\":{\"allow_simulation\":true,\"heartbeat_ms\":500,\"sim_issuers\":[",
+            BYTES(issuer_key));
     put_hex(&state, "],\"publishers\":[", BYTES(accounts[OWNER].account.bytes));
     put_hex(&state, "],\"key_operators\":[", BYTES(accounts[OPERATOR].account.bytes));
     buf_put_str(&state, "]}}");
@@ -115,8 +118,8 @@ static void read_issuer(void) {
 static void start_node(void) {
     char log[160];
     (void)snprintf(log, sizeof log, "%s.log", node_dir);
-    const char *const arguments[] = {"--dir", node_dir, "--genesis", genesis_path, "--key", validator_path, "--listen",
-                                     "127.0.0.1:0", NULL};
+    const char *const arguments[] = {"--dir",        node_dir,   "--genesis",   genesis_path, "--key",
+                                     validator_path, "--listen", "127.0.0.1:0", NULL};
     process_start(&node, "nacre-node", log, arguments);
     if (!process_endpoint(&node, node_url, sizeof node_url, node_dir, 20000)) fail_msg("see %s", node.log);
 }
@@ -124,8 +127,9 @@ static void start_node(void) {
 static void launch_keyd(const char *listen) {
     char log[160];
     (void)snprintf(log, sizeof log, "%s.log", keyd_dir);
-    const char *const arguments[] = {"--dir", keyd_dir, "--genesis", genesis_path, "--node", node_url, "--operator-key",
-                                     operator_path, "--tee-sim", platform_path, "--listen", listen, NULL};
+    const char *const arguments[] = {"--dir",    keyd_dir,         "--genesis",   genesis_path, "--node",
+                                     node_url,   "--operator-key", operator_path, "--tee-sim",  platform_path,
+                                     "--listen", listen,           NULL};
     process_start(&keyd, "nacre-keyd", log, arguments);
 }
 
@@ -205,7 +209,8 @@ static Nacre__SharingRecord *read_sharing(void) {
     struct state_key key = state_key_global("sharing");
     Nacre__SharingRecord *sharing = NULL;
     Nacre__StateAnswer *answer = proven(&key, 1, NULL);
-    assert_int_equal(CODEC_UNPACK(&sharing, nacre__sharing_record, codec_bytes(answer->items[0]->value), LIMIT_VALUE), OK);
+    assert_int_equal(CODEC_UNPACK(&sharing, nacre__sharing_record, codec_bytes(answer->items[0]->value), LIMIT_VALUE),
+                     OK);
     codec_free(answer);
     return sharing;
 }
@@ -430,7 +435,8 @@ static void test_a_member_gets_its_key_across_restarts(void **state) {
     unsigned status = 0;
     struct fault f = {0};
     buf_init(&answer, 1u << 16);
-    assert_int_equal(net_call(client, &status, &answer, NET_GET, keyd_url, "/v1/status", BYTES_NONE, true, 5000, &f), OK);
+    assert_int_equal(net_call(client, &status, &answer, NET_GET, keyd_url, "/v1/status", BYTES_NONE, true, 5000, &f),
+                     OK);
     buf_put_u8(&answer, 0);
     assert_non_null(strstr((const char *)answer.data, "\"simulated\":true"));
     buf_fini(&answer);

@@ -6,7 +6,8 @@ uint64_t kernel(uint32_t rounds);
 int32_t nacre_command(void) {
     uint8_t input[4];
     if (nacre_sys_input(0, input, sizeof input) != (int32_t)sizeof input) return NACRE_INVAL;
-    return nacre_reply_u64(kernel((uint32_t)input[0] << 24 | (uint32_t)input[1] << 16 | (uint32_t)input[2] << 8 | input[3]));
+    return nacre_reply_u64(
+        kernel((uint32_t)input[0] << 24 | (uint32_t)input[1] << 16 | (uint32_t)input[2] << 8 | input[3]));
 }
 
 int32_t nacre_query(void) {

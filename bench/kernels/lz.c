@@ -48,8 +48,8 @@ static size_t compress(void) {
 }
 
 uint64_t kernel(uint32_t rounds) {
-    static const char words[16][8] = {"the ", "state ", "worker ", "log ", "of ", "a ", "key ", "proof ",
-                                      "and ", "reply ", "in ", "epoch ", "vote ", "root ", "to ", "chain "};
+    static const char words[16][8] = {"the ", "state ", "worker ", "log ",   "of ",   "a ",    "key ", "proof ",
+                                      "and ", "reply ", "in ",     "epoch ", "vote ", "root ", "to ",  "chain "};
     uint64_t seed = 7, sum = 0;
     for (size_t i = 0; i < N;) {
         const char *word = words[kernel_random(&seed) >> 60];

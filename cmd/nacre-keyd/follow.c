@@ -10,7 +10,8 @@
 #define CALL_TIMEOUT_MS 40000
 #define WAIT_MS 2000 /* of a long poll: a signal to stop waits for it */
 #define RETRY_MS 300
-#define SAVE_EVERY_BLOCKS 256 /* the sealed light view may be this far behind after a crash: it only ever moves forward */
+#define SAVE_EVERY_BLOCKS \
+    256 /* the sealed light view may be this far behind after a crash: it only ever moves forward */
 #define REGISTER_FEE 1000000
 
 uint64_t clock_now_ms(void) {

@@ -46,10 +46,14 @@ static err_t parse_listen(struct options *o, char *listen, struct fault *f) {
 
 static err_t parse_options(struct options *o, int argc, char **argv, struct fault *f) {
     static const struct option names[] = {
-        {"dir", required_argument, NULL, 'd'},     {"genesis", required_argument, NULL, 'g'},
-        {"node", required_argument, NULL, 'n'},    {"operator-key", required_argument, NULL, 'k'},
-        {"tee-sim", required_argument, NULL, 't'}, {"listen", required_argument, NULL, 'l'},
-        {"version", no_argument, NULL, 'v'},       {"help", no_argument, NULL, 'h'},
+        {"dir", required_argument, NULL, 'd'},
+        {"genesis", required_argument, NULL, 'g'},
+        {"node", required_argument, NULL, 'n'},
+        {"operator-key", required_argument, NULL, 'k'},
+        {"tee-sim", required_argument, NULL, 't'},
+        {"listen", required_argument, NULL, 'l'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int option;

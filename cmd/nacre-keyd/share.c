@@ -47,7 +47,8 @@ static err_t unseal(struct service *s, struct buf *secret, struct bytes file, co
     err_t err = aead_open(plain, &key, file.data, BYTES(s->genesis.net.bytes), sealed);
     secret_clear(&key);
     if (err == OK) return OK;
-    (void)fault_set(f, E_CORRUPT, "%s does not open: it is damaged, of another network, or sealed by another build", path);
+    (void)fault_set(f, E_CORRUPT, "%s does not open: it is damaged, of another network, or sealed by another build",
+                    path);
     f->remedy = "start the build that sealed it; a devnet is made anew with 'nacre up --fresh'";
     return E_CORRUPT;
 }

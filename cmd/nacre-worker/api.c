@@ -38,7 +38,8 @@ static err_t answer_queries(struct process *p, const struct net_request *r, stru
     size_t count = 0;
     struct reader in = reader_of(r->body);
     while (in.rest.size > 0 && in.err == OK && count < QUERIES_MAX) queries[count++] = reader_lp(&in);
-    if (reader_end(&in) != OK) return fault_set(f, E_MALFORMED, "at most %d queries, each with its size before it", QUERIES_MAX);
+    if (reader_end(&in) != OK)
+        return fault_set(f, E_MALFORMED, "at most %d queries, each with its size before it", QUERIES_MAX);
     struct secret entropy;
     crypto_random(&entropy, sizeof entropy);
     for (size_t i = 0; i < count; i++) buf_init(&replies[i], LIMIT_HTTP_RESPONSE);
@@ -110,21 +111,23 @@ static void write_status(struct process *p, struct buf *out) {
     hex_encode(id, BYTES(s.id.bytes));
     hex_encode(net, BYTES(p->genesis.net.bytes));
     hex_encode(measurement, BYTES(measured.bytes));
-    buf_put_fmt(out,
-                "{\"role\":\"worker\",\"tee\":\"sim\",\"simulated\":true,\"id\":\"%s\",\"label\":\"%s\",\"endpoint\":\"%s\","
-                "\"network\":\"%s\",\"chain_id\":\"%s\",\"measurement\":\"%s\",\"incarnation\":%u,\"shut_out\":%s,"
-                "\"height\":%lu,\"header_time_ms\":%lu,\"bad_answers\":%lu,\"clusters\":[",
-                id, p->options.label, p->endpoint, net, p->genesis.chain_id, measurement, s.incarnation,
-                s.shut_out ? "true" : "false", (unsigned long)s.height, (unsigned long)s.header_time_ms,
-                (unsigned long)s.bad_answers);
+    buf_put_fmt(
+        out,
+        "{\"role\":\"worker\",\"tee\":\"sim\",\"simulated\":true,\"id\":\"%s\",\"label\":\"%s\",\"endpoint\":\"%s\","
+        "\"network\":\"%s\",\"chain_id\":\"%s\",\"measurement\":\"%s\",\"incarnation\":%u,\"shut_out\":%s,"
+        "\"height\":%lu,\"header_time_ms\":%lu,\"bad_answers\":%lu,\"clusters\":[",
+        id, p->options.label, p->endpoint, net, p->genesis.chain_id, measurement, s.incarnation,
+        s.shut_out ? "true" : "false", (unsigned long)s.height, (unsigned long)s.header_time_ms,
+        (unsigned long)s.bad_answers);
     for (size_t i = 0; i < s.cluster_count; i++) {
         const struct worker_cluster_status *c = &s.clusters[i];
-        buf_put_fmt(out,
-                    "%s{\"cluster\":%lu,\"phase\":\"%s\",\"executed\":%lu,\"agreed\":%lu,\"log_count\":%lu,\"epoch\":%lu,"
-                    "\"state_keys\":%zu,\"state_bytes\":%zu,\"repairs\":%lu}",
-                    i > 0 ? "," : "", (unsigned long)c->cluster, worker_phase_name(c->phase), (unsigned long)c->executed,
-                    (unsigned long)c->agreed, (unsigned long)c->log_count, (unsigned long)c->epoch, c->state_keys,
-                    c->state_bytes, (unsigned long)c->repairs);
+        buf_put_fmt(
+            out,
+            "%s{\"cluster\":%lu,\"phase\":\"%s\",\"executed\":%lu,\"agreed\":%lu,\"log_count\":%lu,\"epoch\":%lu,"
+            "\"state_keys\":%zu,\"state_bytes\":%zu,\"repairs\":%lu}",
+            i > 0 ? "," : "", (unsigned long)c->cluster, worker_phase_name(c->phase), (unsigned long)c->executed,
+            (unsigned long)c->agreed, (unsigned long)c->log_count, (unsigned long)c->epoch, c->state_keys,
+            c->state_bytes, (unsigned long)c->repairs);
     }
     buf_put_str(out, "]}\n");
 }
@@ -146,12 +149,13 @@ static void write_metrics(struct process *p, struct buf *out) {
     for (size_t i = 0; i < s.cluster_count; i++) {
         const struct worker_cluster_status *c = &s.clusters[i];
         unsigned long id = (unsigned long)c->cluster;
-        buf_put_fmt(out,
-                    "nacre_worker_executed_entries{cluster=\"%lu\"} %lu\nnacre_worker_agreed_entries{cluster=\"%lu\"} %lu\n"
-                    "nacre_worker_state_bytes{cluster=\"%lu\"} %zu\nnacre_worker_repairs_total{cluster=\"%lu\"} %lu\n"
-                    "nacre_worker_serving{cluster=\"%lu\"} %d\n",
-                    id, (unsigned long)c->executed, id, (unsigned long)c->agreed, id, c->state_bytes, id,
-                    (unsigned long)c->repairs, id, c->phase == WORKER_SERVING);
+        buf_put_fmt(
+            out,
+            "nacre_worker_executed_entries{cluster=\"%lu\"} %lu\nnacre_worker_agreed_entries{cluster=\"%lu\"} %lu\n"
+            "nacre_worker_state_bytes{cluster=\"%lu\"} %zu\nnacre_worker_repairs_total{cluster=\"%lu\"} %lu\n"
+            "nacre_worker_serving{cluster=\"%lu\"} %d\n",
+            id, (unsigned long)c->executed, id, (unsigned long)c->agreed, id, c->state_bytes, id,
+            (unsigned long)c->repairs, id, c->phase == WORKER_SERVING);
     }
 }
 
@@ -160,7 +164,8 @@ static const char *after(const char *path, const char *prefix) {
     return strncmp(path, prefix, size) == 0 ? path + size : NULL;
 }
 
-static err_t answer_get(struct process *p, const struct net_request *r, struct net_response *response, struct fault *f) {
+static err_t answer_get(struct process *p, const struct net_request *r, struct net_response *response,
+                        struct fault *f) {
     const char *rest;
     if ((rest = after(r->path, "/v1/reply/"))) return answer_reply(p, r, rest, &response->body, f);
     if ((rest = after(r->path, "/v1/snapshot/"))) return snapshot_serve(p, r, rest, &response->body, f);

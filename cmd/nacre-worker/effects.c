@@ -4,12 +4,12 @@
 #include "net/refusal.h"
 #include "process.h"
 
-#define CALL_MS      15000
-#define PAGE_BYTES   (1u << 20)
+#define CALL_MS 15000
+#define PAGE_BYTES (1u << 20)
 #define REGISTER_LIFE 1000 /* blocks a registration may wait */
 
-static err_t call(struct net_client *client, struct buf *body, enum net_method method, const char *base, const char *path,
-                  struct bytes request, unsigned timeout_ms, struct fault *f) {
+static err_t call(struct net_client *client, struct buf *body, enum net_method method, const char *base,
+                  const char *path, struct bytes request, unsigned timeout_ms, struct fault *f) {
     unsigned status = 0;
     TRY(net_call(client, &status, body, method, base, path, request, false, timeout_ms, f));
     return status >= 400 ? refusal_read(f, status, buf_bytes(body)) : OK;
@@ -41,7 +41,8 @@ static uint32_t lane_of(const struct process *p) {
 }
 
 /* Next sequence of the lane and the present height, unproven: wrong ones only make the node refuse. */
-static err_t ask_nonce(struct process *p, struct net_client *client, uint64_t *sequence, uint64_t *height, struct fault *f) {
+static err_t ask_nonce(struct process *p, struct net_client *client, uint64_t *sequence, uint64_t *height,
+                       struct fault *f) {
     struct state_key key = state_key_lane(&p->operator_identity.account, lane_of(p));
     struct buf request, body;
     Nacre__StateAnswer *answer = NULL;
@@ -76,8 +77,8 @@ static amount_t fee_for(const struct process *p, size_t size) {
     return fee;
 }
 
-static err_t register_worker(struct process *p, struct net_client *client, const struct worker_effect *e, struct buf *out,
-                             struct fault *f) {
+static err_t register_worker(struct process *p, struct net_client *client, const struct worker_effect *e,
+                             struct buf *out, struct fault *f) {
     Nacre__RegisterWorker *m = NULL;
     Nacre__TxBody body = NACRE__TX_BODY__INIT;
     uint8_t fee[AMOUNT_ENCODED];
@@ -210,6 +211,8 @@ void effect_perform(struct process *p, struct net_client *client, const struct w
     d->err = err;
     if (f.code == OK) (void)fault_set(&f, err, "effect %d", (int)e->kind);
     fault_format(&f, text, sizeof text);
-    if (is_expected(e, err) || atomic_load(&p->stopping)) log_debug("effect failed", "kind=%d reason=\"%s\"", (int)e->kind, text);
-    else log_warn("effect failed", "kind=%d reason=\"%s\"", (int)e->kind, text);
+    if (is_expected(e, err) || atomic_load(&p->stopping))
+        log_debug("effect failed", "kind=%d reason=\"%s\"", (int)e->kind, text);
+    else
+        log_warn("effect failed", "kind=%d reason=\"%s\"", (int)e->kind, text);
 }

@@ -142,7 +142,8 @@ static err_t start_server(struct process *p, struct fault *f) {
                                        .body_max = LIMIT_HTTP_BODY};
     char path[512];
     TRY(net_server_start(&p->server, &config, api_handle, p, f));
-    (void)snprintf(p->endpoint, sizeof p->endpoint, "http://%s:%u", p->options.bind_address, net_server_port(p->server));
+    (void)snprintf(p->endpoint, sizeof p->endpoint, "http://%s:%u", p->options.bind_address,
+                   net_server_port(p->server));
     (void)snprintf(path, sizeof path, "%s/endpoint", p->options.dir);
     TRY(file_write(path, bytes_str(p->endpoint), 0644, f));
     log_info("listening", "endpoint=%s", p->endpoint);
@@ -200,7 +201,8 @@ static void stop(struct process *p) {
 int main(int argc, char **argv) {
     struct process *p = &process;
     struct fault f = {0};
-    p->options = (struct options){.label = "worker", .place = "", .bind_address = "127.0.0.1", .port = 7710, .log = LOG_INFO};
+    p->options =
+        (struct options){.label = "worker", .place = "", .bind_address = "127.0.0.1", .port = 7710, .log = LOG_INFO};
     p->inbox_end = &p->inbox;
     p->tasks_end = &p->tasks;
     (void)pthread_mutex_init(&p->inbox_lock, NULL);

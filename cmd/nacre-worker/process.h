@@ -45,7 +45,7 @@ struct process {
     struct net_server *server;
     char endpoint[128];
     struct worker *worker;
-    atomic_bool ready;    /* worker is set */
+    atomic_bool ready; /* worker is set */
     atomic_bool stopping;
 
     pthread_mutex_t inbox_lock;
@@ -74,17 +74,18 @@ uint64_t pump_wait(struct process *p, uint64_t seen, uint64_t deadline_ms);
 
 /* io.c */
 err_t io_start(struct process *p, struct fault *f) MUST_CHECK;
-void io_stop(struct process *p); /* joins; effects not begun are dropped */
+void io_stop(struct process *p);                                 /* joins; effects not begun are dropped */
 void io_submit(struct process *p, struct worker_effect *effect); /* takes */
 
 /* effects.c: carries out one effect; *reply says whether the core wants to hear of it. */
-void effect_perform(struct process *p, struct net_client *client, const struct worker_effect *e, struct delivery *reply);
+void effect_perform(struct process *p, struct net_client *client, const struct worker_effect *e,
+                    struct delivery *reply);
 
 /* snapshot.c: a piece of a cluster's sealed snapshot file, and the whole of a peer's. */
 err_t snapshot_serve(struct process *p, const struct net_request *r, const char *name, struct buf *out, struct fault *f)
     MUST_CHECK;
-err_t snapshot_fetch(struct net_client *client, const char *endpoint, uint64_t cluster, struct buf *out, struct fault *f)
-    MUST_CHECK;
+err_t snapshot_fetch(struct net_client *client, const char *endpoint, uint64_t cluster, struct buf *out,
+                     struct fault *f) MUST_CHECK;
 
 /* api.c: the HTTP handler; ctx is the process. */
 void api_handle(void *ctx, const struct net_request *request, struct net_response *response);

@@ -8,9 +8,9 @@
 #include "net/refusal.h"
 #include "process.h"
 
-#define PIECE    (8u << 20)
-#define HEAD     48 /* magic, epoch, salt: names one snapshot among its successors */
-#define CALL_MS  30000
+#define PIECE (8u << 20)
+#define HEAD 48 /* magic, epoch, salt: names one snapshot among its successors */
+#define CALL_MS 30000
 
 /* Reads at most PIECE bytes from an offset; head gets the file's first bytes. The file may be replaced meanwhile, so both
  * come from one open file. */
@@ -26,14 +26,17 @@ static err_t read_piece(struct buf *out, uint8_t head[HEAD], const char *path, u
     if (err == OK && take > 0 && !at) err = fault_set(f, E_NO_MEMORY, "a piece of %zu bytes", take);
     for (size_t done = 0; err == OK && done < take;) {
         ssize_t n = pread(file, at + done, take - done, (off_t)(from + done));
-        if (n <= 0) err = fault_set(f, E_IO, "%s", path);
-        else done += (size_t)n;
+        if (n <= 0)
+            err = fault_set(f, E_IO, "%s", path);
+        else
+            done += (size_t)n;
     }
     (void)close(file);
     return err;
 }
 
-err_t snapshot_serve(struct process *p, const struct net_request *r, const char *name, struct buf *out, struct fault *f) {
+err_t snapshot_serve(struct process *p, const struct net_request *r, const char *name, struct buf *out,
+                     struct fault *f) {
     char path[512], hex[2 * HEAD + 1], *end = NULL;
     uint8_t head[HEAD];
     uint64_t from = 0;
@@ -49,7 +52,8 @@ err_t snapshot_serve(struct process *p, const struct net_request *r, const char 
     return OK;
 }
 
-err_t snapshot_fetch(struct net_client *client, const char *endpoint, uint64_t cluster, struct buf *out, struct fault *f) {
+err_t snapshot_fetch(struct net_client *client, const char *endpoint, uint64_t cluster, struct buf *out,
+                     struct fault *f) {
     char path[NET_PATH_MAX], hex[2 * HEAD + 1] = "";
     for (;;) {
         struct buf piece;

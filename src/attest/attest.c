@@ -71,7 +71,8 @@ static err_t verify_sim(struct attest_claims *claims, const struct attest_roots 
 
 /* --- evidence ------------------------------------------------------------------------------------------------------ */
 
-err_t attest_verify(struct attest_claims *out, const struct attest_roots *roots, struct bytes evidence, struct fault *f) {
+err_t attest_verify(struct attest_claims *out, const struct attest_roots *roots, struct bytes evidence,
+                    struct fault *f) {
     Nacre__Evidence *envelope;
     err_t err = CODEC_UNPACK(&envelope, nacre__evidence, evidence, LIMIT_EVIDENCE);
     if (err != OK) return fault_set(f, err, "evidence of %zu bytes", evidence.size);
@@ -93,8 +94,8 @@ err_t attest_verify(struct attest_claims *out, const struct attest_roots *roots,
     return err;
 }
 
-err_t attest_check_binding(const struct attest_claims *claims, const struct hash *net, const struct report_bundle *bundle,
-                           struct fault *f) {
+err_t attest_check_binding(const struct attest_claims *claims, const struct hash *net,
+                           const struct report_bundle *bundle, struct fault *f) {
     uint8_t expected[REPORT_DATA_SIZE];
     rule_report_data(expected, net, bundle);
     if (memcmp(expected, claims->report_data, REPORT_DATA_SIZE) == 0) return OK;
@@ -122,15 +123,17 @@ err_t attest_judge(const Nacre__ClusterPolicy *policy, const Nacre__WorkerRecord
         return fault_set(f, E_POLICY, "worker %s is not active", worker->label);
     }
     if (!mask_has(policy->tiers, worker->tier)) {
-        return fault_set(f, E_POLICY, "worker %s has tier %u, the policy accepts tiers 0x%x", worker->label, worker->tier,
-                         policy->tiers);
+        return fault_set(f, E_POLICY, "worker %s has tier %u, the policy accepts tiers 0x%x", worker->label,
+                         worker->tier, policy->tiers);
     }
     if (!mask_has(policy->vendors, worker->vendor)) {
         return fault_set(f, E_POLICY, "worker %s is of vendor %u, the policy accepts vendors 0x%x", worker->label,
                          worker->vendor, policy->vendors);
     }
-    if (policy->n_publishers > 0 && !list_has(policy->publishers, policy->n_publishers, codec_bytes(worker->publisher))) {
-        return fault_set(f, E_POLICY, "worker %s runs a release whose publisher the policy does not accept", worker->label);
+    if (policy->n_publishers > 0 &&
+        !list_has(policy->publishers, policy->n_publishers, codec_bytes(worker->publisher))) {
+        return fault_set(f, E_POLICY, "worker %s runs a release whose publisher the policy does not accept",
+                         worker->label);
     }
     if (policy->n_measurements > 0 &&
         !list_has(policy->measurements, policy->n_measurements, codec_bytes(worker->measurement))) {
@@ -141,7 +144,8 @@ err_t attest_judge(const Nacre__ClusterPolicy *policy, const Nacre__WorkerRecord
 
 err_t attest_judge_release(const Nacre__Release *release, enum rule_role role, uint64_t height, struct fault *f) {
     if (release->role != (uint32_t)role) {
-        return fault_set(f, E_POLICY, "release %s is for role %u, not %u", release->name, release->role, (uint32_t)role);
+        return fault_set(f, E_POLICY, "release %s is for role %u, not %u", release->name, release->role,
+                         (uint32_t)role);
     }
     if (height < release->from_height) {
         return fault_set(f, E_POLICY, "release %s may be used from height %lu, now %lu", release->name,

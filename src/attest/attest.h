@@ -37,14 +37,15 @@ err_t attest_roots_from_params(struct attest_roots *out, const Nacre__Params *pa
 err_t attest_verify(struct attest_claims *out, const struct attest_roots *roots, struct bytes evidence, struct fault *f)
     MUST_CHECK;
 /* The claims bind this bundle (rule W2); else E_BAD_EVIDENCE. */
-err_t attest_check_binding(const struct attest_claims *claims, const struct hash *net, const struct report_bundle *bundle,
-                           struct fault *f) MUST_CHECK;
+err_t attest_check_binding(const struct attest_claims *claims, const struct hash *net,
+                           const struct report_bundle *bundle, struct fault *f) MUST_CHECK;
 
 /* Does a worker record fit a cluster's policy, given the release it runs? E_POLICY names the rule that refuses. Used by
  * chain, key services and verifiers alike. */
 err_t attest_judge(const Nacre__ClusterPolicy *policy, const Nacre__WorkerRecord *worker, struct fault *f) MUST_CHECK;
 /* Release usable for a role at a height; E_POLICY with the reason. */
-err_t attest_judge_release(const Nacre__Release *release, enum rule_role role, uint64_t height, struct fault *f) MUST_CHECK;
+err_t attest_judge_release(const Nacre__Release *release, enum rule_role role, uint64_t height, struct fault *f)
+    MUST_CHECK;
 
 /* Makes a signed SIM quote (simulated platforms and tests). Appends an Evidence message. */
 void attest_sim_make(struct buf *evidence, const struct sign_key *issuer, struct bytes measurement,

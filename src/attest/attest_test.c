@@ -140,14 +140,30 @@ static err_t verify_changed(void (*change)(Nacre__SimQuote *), Nacre__EvidenceKi
 }
 
 static uint8_t long_measurement[48];
-static void short_measurement_(Nacre__SimQuote *q) { q->measurement.len = 31; }
-static void long_measurement_(Nacre__SimQuote *q) { q->measurement = CODEC_ARRAY(long_measurement); }
-static void no_measurement(Nacre__SimQuote *q) { q->measurement.len = 0; }
-static void half_report_data(Nacre__SimQuote *q) { q->report_data.len = 32; }
-static void short_platform(Nacre__SimQuote *q) { q->platform.len = 31; }
-static void short_signature(Nacre__SimQuote *q) { q->signature.len = 63; }
-static void short_issuer(Nacre__SimQuote *q) { q->issuer.len = 31; }
-static void no_issuer(Nacre__SimQuote *q) { q->issuer.len = 0; }
+static void short_measurement_(Nacre__SimQuote *q) {
+    q->measurement.len = 31;
+}
+static void long_measurement_(Nacre__SimQuote *q) {
+    q->measurement = CODEC_ARRAY(long_measurement);
+}
+static void no_measurement(Nacre__SimQuote *q) {
+    q->measurement.len = 0;
+}
+static void half_report_data(Nacre__SimQuote *q) {
+    q->report_data.len = 32;
+}
+static void short_platform(Nacre__SimQuote *q) {
+    q->platform.len = 31;
+}
+static void short_signature(Nacre__SimQuote *q) {
+    q->signature.len = 63;
+}
+static void short_issuer(Nacre__SimQuote *q) {
+    q->issuer.len = 31;
+}
+static void no_issuer(Nacre__SimQuote *q) {
+    q->issuer.len = 0;
+}
 
 static void wrong_sizes_are_refused(void **state) {
     (void)state;
@@ -335,16 +351,11 @@ static void releases_have_windows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_evidence_gives_claims),
-        cmocka_unit_test(every_bit_matters),
-        cmocka_unit_test(only_trusted_issuers_count),
-        cmocka_unit_test(wrong_sizes_are_refused),
-        cmocka_unit_test(other_kinds_are_unsupported),
-        cmocka_unit_test(report_data_binds_the_bundle),
-        cmocka_unit_test(roots_come_from_params),
-        cmocka_unit_test(tiers_and_vendors),
-        cmocka_unit_test(publishers_pins_and_status),
-        cmocka_unit_test(releases_have_windows),
+        cmocka_unit_test(good_evidence_gives_claims),  cmocka_unit_test(every_bit_matters),
+        cmocka_unit_test(only_trusted_issuers_count),  cmocka_unit_test(wrong_sizes_are_refused),
+        cmocka_unit_test(other_kinds_are_unsupported), cmocka_unit_test(report_data_binds_the_bundle),
+        cmocka_unit_test(roots_come_from_params),      cmocka_unit_test(tiers_and_vendors),
+        cmocka_unit_test(publishers_pins_and_status),  cmocka_unit_test(releases_have_windows),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -18,7 +18,7 @@ typedef struct height {
     uint64_t value;
 } height_t;
 
-#define AMOUNT_ENCODED  16 /* bytes, big-endian */
+#define AMOUNT_ENCODED 16  /* bytes, big-endian */
 #define AMOUNT_TEXT_MAX 41 /* decimal digits and the terminator */
 
 static inline amount_t amount_of(uint64_t units) {

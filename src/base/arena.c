@@ -5,7 +5,7 @@
 
 #include "base/secret.h"
 
-#define ALIGN     16u
+#define ALIGN 16u
 #define CHUNK_MIN ((size_t)64 << 10) /* bytes of data: one heap call serves a usual request */
 
 /* Invariant: bytes of data beyond used are zero, so arena_alloc has nothing to clear. */

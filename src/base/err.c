@@ -3,10 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define CLASS_input    ERR_CLASS_INPUT
-#define CLASS_state    ERR_CLASS_STATE
+#define CLASS_input ERR_CLASS_INPUT
+#define CLASS_state ERR_CLASS_STATE
 #define CLASS_resource ERR_CLASS_RESOURCE
-#define CLASS_fatal    ERR_CLASS_FATAL
+#define CLASS_fatal ERR_CLASS_FATAL
 
 struct entry {
     int code;

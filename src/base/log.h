@@ -13,8 +13,8 @@ void log_init(const char *name, enum log_level least);
 void log_line(enum log_level level, const char *message, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 #define log_debug(message, ...) log_line(LOG_DEBUG, message, __VA_ARGS__)
-#define log_info(message, ...)  log_line(LOG_INFO, message, __VA_ARGS__)
-#define log_warn(message, ...)  log_line(LOG_WARN, message, __VA_ARGS__)
+#define log_info(message, ...) log_line(LOG_INFO, message, __VA_ARGS__)
+#define log_warn(message, ...) log_line(LOG_WARN, message, __VA_ARGS__)
 #define log_error(message, ...) log_line(LOG_ERROR, message, __VA_ARGS__)
 
 #endif

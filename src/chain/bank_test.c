@@ -249,8 +249,9 @@ static void session_keys(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(transfers),  cmocka_unit_test(first_signature),       cmocka_unit_test(hand_over),
-        cmocka_unit_test(hand_overs_are_bounded), cmocka_unit_test(session_keys),
+        cmocka_unit_test(transfers),    cmocka_unit_test(first_signature),
+        cmocka_unit_test(hand_over),    cmocka_unit_test(hand_overs_are_bounded),
+        cmocka_unit_test(session_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,8 +73,9 @@ err_t blocks_check(struct exec *x, uint64_t height, const struct hash *hash) {
     uint64_t max = x->chain->params.message->evidence_age_blocks;
     bool is_newest = view_get(&x->view, &newest, state_key_bytes(&newest_key)) && get_be64(newest.data) == height;
     if (x->height - height > max && !is_newest) {
-        return fault_set(x->fault, E_BAD_EVIDENCE, "the bound block %" PRIu64 " is %" PRIu64 " blocks old, at most %" PRIu64,
-                         height, x->height - height, max);
+        return fault_set(x->fault, E_BAD_EVIDENCE,
+                         "the bound block %" PRIu64 " is %" PRIu64 " blocks old, at most %" PRIu64, height,
+                         x->height - height, max);
     }
     return OK;
 }

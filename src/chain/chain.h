@@ -28,8 +28,8 @@ struct chain_config {
 };
 
 /* State from genesis, at height initial_height - 1. E_MALFORMED or E_RANGE with the field named in f. */
-err_t chain_new(struct chain **out, const struct chain_config *config, const struct genesis *genesis,
-                struct fault *f) MUST_CHECK;
+err_t chain_new(struct chain **out, const struct chain_config *config, const struct genesis *genesis, struct fault *f)
+    MUST_CHECK;
 /* State from a stored copy of the map at a height (takes state). The engine compares chain_app_hash with its header. */
 err_t chain_restore(struct chain **out, const struct chain_config *config, const struct genesis *genesis,
                     uint64_t height, uint64_t time_ms, struct map *state) MUST_CHECK;
@@ -55,7 +55,8 @@ void chain_check_reset(struct chain *c);
 /* Chooses from candidates (in order) those that fit a block and would not be refused; sets keep[i]. */
 void chain_prepare(struct chain *c, bool *keep, const struct bytes *txs, size_t count, uint64_t time_ms);
 /* Would an honest proposer have made this block? OK or the reason. */
-err_t chain_process(struct chain *c, const struct bytes *txs, size_t count, uint64_t time_ms, struct fault *f) MUST_CHECK;
+err_t chain_process(struct chain *c, const struct bytes *txs, size_t count, uint64_t time_ms, struct fault *f)
+    MUST_CHECK;
 
 /* An entry appended to a cluster's log in this block. */
 struct chain_entry {

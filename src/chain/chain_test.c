@@ -362,9 +362,9 @@ static void reads(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(command_reaches_the_log), cmocka_unit_test(first_entries), cmocka_unit_test(empty_blocks),
-        cmocka_unit_test(ways_to_a_block), cmocka_unit_test(blocks_have_a_size),    cmocka_unit_test(restore),
-        cmocka_unit_test(large_snapshot),  cmocka_unit_test(bad_chunks),            cmocka_unit_test(reads),
+        cmocka_unit_test(command_reaches_the_log), cmocka_unit_test(first_entries),      cmocka_unit_test(empty_blocks),
+        cmocka_unit_test(ways_to_a_block),         cmocka_unit_test(blocks_have_a_size), cmocka_unit_test(restore),
+        cmocka_unit_test(large_snapshot),          cmocka_unit_test(bad_chunks),         cmocka_unit_test(reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

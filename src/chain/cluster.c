@@ -31,7 +31,8 @@ Nacre__Member *cluster_member(const Nacre__ClusterRecord *cluster, struct bytes 
 err_t cluster_check_gas(struct exec *x, const Nacre__ClusterRecord *cluster, uint64_t gas) {
     uint64_t max = x->chain->params.message->pending_gas_max;
     if (cluster->pending_gas <= max && gas <= max - cluster->pending_gas) return OK;
-    return fault_set(x->fault, E_BUSY, "cluster %" PRIu64 " has %" PRIu64 " gas waiting, with %" PRIu64 " more than %" PRIu64,
+    return fault_set(x->fault, E_BUSY,
+                     "cluster %" PRIu64 " has %" PRIu64 " gas waiting, with %" PRIu64 " more than %" PRIu64,
                      cluster->id, cluster->pending_gas, gas, max);
 }
 
@@ -92,7 +93,8 @@ static bool has_room(struct exec *x, const Nacre__ClusterRecord *cluster, const 
         same_place += strcmp(other->place, worker->place) == 0;
         same_operator += bytes_equal(codec_bytes(other->operator_), codec_bytes(worker->operator_));
     }
-    return (p->place_max == 0 || same_place < p->place_max) && (p->operator_max == 0 || same_operator < p->operator_max);
+    return (p->place_max == 0 || same_place < p->place_max) &&
+           (p->operator_max == 0 || same_operator < p->operator_max);
 }
 
 static bool fits(struct exec *x, const Nacre__ClusterRecord *cluster, const Nacre__WorkerRecord *worker) {

@@ -214,8 +214,16 @@ static void outcomes_of_items(void **state) {
     uint64_t batch_cost = 1000 + 10 * tx.size;
     assert_code(n, net_run(n, &tx), OK);
     assert_int_equal(n->data[0].size, 20 * batch.count);
-    const err_t expected[] = {OK, E_BAD_SIGNATURE, OK, E_UNKNOWN_PROGRAM, E_MALFORMED, E_BAD_NONCE, OK,
-                              E_BAD_NONCE, E_NOT_PERMITTED, E_NOT_PERMITTED};
+    const err_t expected[] = {OK,
+                              E_BAD_SIGNATURE,
+                              OK,
+                              E_UNKNOWN_PROGRAM,
+                              E_MALFORMED,
+                              E_BAD_NONCE,
+                              OK,
+                              E_BAD_NONCE,
+                              E_NOT_PERMITTED,
+                              E_NOT_PERMITTED};
     size_t done = 0;
     for (size_t i = 0; i < batch.count; i++) {
         if (item_code(n, i) != expected[i]) {
@@ -286,7 +294,7 @@ static void batches_in_check(void **state) {
     add_command(n, &good, 6, &unknown, NULL);
     batch_tx(n, &tx, &good, 10);
     assert_int_equal(chain_check(n->chain, buf_bytes(&tx), &f), OK);
-    assert_int_equal(chain_check(n->chain, buf_bytes(&tx), &f), E_BAD_NONCE); /* the batcher's nonce moved */
+    assert_int_equal(chain_check(n->chain, buf_bytes(&tx), &f), E_BAD_NONCE);            /* the batcher's nonce moved */
     assert_int_equal(chain_check(n->chain, buf_bytes(&good.items[0]), &f), E_BAD_NONCE); /* and the item's */
     buf_fini(&tx);
 
@@ -323,7 +331,8 @@ static void clusters_in_turn(void **state) {
     policy_fill(&policy, 1, 1);
     for (size_t i = 0; i < CLUSTERS; i++) {
         assert_code(n, do_create(n, 0, &policy, &clusters[i]), OK);
-        assert_code(n, do_deploy(n, 0, clusters[i], &r.code, NACRE__UPGRADE_POLICY__UPGRADE_OWNER, 0, &programs[i]), OK);
+        assert_code(n, do_deploy(n, 0, clusters[i], &r.code, NACRE__UPGRADE_POLICY__UPGRADE_OWNER, 0, &programs[i]),
+                    OK);
         fix_key(n, r.workers, 1, clusters[i], 1, NULL);
         fix_key(n, r.workers, 1, clusters[i], 1, &programs[i]);
     }
@@ -377,8 +386,9 @@ static void clusters_in_turn(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),          cmocka_unit_test(not_ready), cmocka_unit_test(cost_with_gas),
-        cmocka_unit_test(busy),              cmocka_unit_test(outcomes_of_items), cmocka_unit_test(item_fee),
+        cmocka_unit_test(refusals),          cmocka_unit_test(not_ready),
+        cmocka_unit_test(cost_with_gas),     cmocka_unit_test(busy),
+        cmocka_unit_test(outcomes_of_items), cmocka_unit_test(item_fee),
         cmocka_unit_test(batches_in_check),  cmocka_unit_test(clusters_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

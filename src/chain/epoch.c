@@ -20,8 +20,8 @@ bool epoch_accepts_inputs(const Nacre__EpochRecord *epoch) {
 
 /* Keys of these may still be fixed. */
 static bool takes_keys(const Nacre__EpochRecord *epoch) {
-    return epoch &&
-           (epoch->status == NACRE__EPOCH_STATUS__EPOCH_ANNOUNCED || epoch->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE);
+    return epoch && (epoch->status == NACRE__EPOCH_STATUS__EPOCH_ANNOUNCED ||
+                     epoch->status == NACRE__EPOCH_STATUS__EPOCH_ACTIVE);
 }
 
 static bool has_quorum(const Nacre__ClusterRecord *cluster) {
@@ -194,7 +194,8 @@ static err_t count_vote(struct exec *x, const struct voter *voter, const struct 
     nacre__input_key__init(key);
     for (size_t i = 0; i < *l->vote_count; i++) {
         Nacre__KeyVote *v = (*l->votes)[i];
-        if (v->epoch != vote->epoch || !bytes_equal(codec_bytes(v->public_key), codec_bytes(vote->public_key))) continue;
+        if (v->epoch != vote->epoch || !bytes_equal(codec_bytes(v->public_key), codec_bytes(vote->public_key)))
+            continue;
         LIST_PUSH(x, key->votes, key->n_votes, v);
     }
     *fixed = key->n_votes >= cluster->policy->quorum;

@@ -95,7 +95,7 @@ static void record_is_bounded(void **state) {
     assert_int_equal(c->n_epochs, EPOCHS_MAX);
     assert_true(c->epochs[EPOCHS_MAX - 1]->number == 2 * EPOCHS_MAX);
     codec_free(c);
-    assert_code(n, command(&r, EPOCHS_MAX + 1), OK); /* in grace */
+    assert_code(n, command(&r, EPOCHS_MAX + 1), OK);        /* in grace */
     assert_code(n, command(&r, EPOCHS_MAX), E_STALE_EPOCH); /* dropped: closed */
     Nacre__ProgramRecord *p = program_of(n, &r.program);
     assert_int_equal(p->n_input_keys, EPOCHS_MAX);
@@ -144,13 +144,13 @@ static void vote_refusals(void **state) {
     assert_code(n, do_create(n, 0, &policy, &other), OK);
     assert_code(n, do_deploy(n, 0, other, &r.code, NACRE__UPGRADE_POLICY__UPGRADE_OWNER, 0, &foreign), OK);
     assert_code(n, do_advance(n, 0, r.cluster), OK);
-#define TRY_KEY(change, code, part)                                     \
-    do {                                                                \
-        key_vote_fill(n, &v, w, r.cluster, 2, &r.program, "key");       \
-        change;                                                         \
-        key_vote_sign(n, &v, &w->key);                                  \
-        assert_code(n, do_key_vote(n, &v), code);                       \
-        assert_detail(n, part);                                         \
+#define TRY_KEY(change, code, part)                               \
+    do {                                                          \
+        key_vote_fill(n, &v, w, r.cluster, 2, &r.program, "key"); \
+        change;                                                   \
+        key_vote_sign(n, &v, &w->key);                            \
+        assert_code(n, do_key_vote(n, &v), code);                 \
+        assert_detail(n, part);                                   \
     } while (0)
     TRY_KEY(v.m.cluster = 99, E_UNKNOWN_CLUSTER, "cluster 99");
     TRY_KEY(v.m.member_set_version = 7, E_STALE, "member set version 7, expected 1");
@@ -246,9 +246,12 @@ static void deploy_while_announced(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_life),  cmocka_unit_test(record_is_bounded),
-        cmocka_unit_test(on_schedule),   cmocka_unit_test(vote_refusals),
-        cmocka_unit_test(confirmation_by_new_incarnations), cmocka_unit_test(deploy_while_announced),
+        cmocka_unit_test(a_whole_life),
+        cmocka_unit_test(record_is_bounded),
+        cmocka_unit_test(on_schedule),
+        cmocka_unit_test(vote_refusals),
+        cmocka_unit_test(confirmation_by_new_incarnations),
+        cmocka_unit_test(deploy_while_announced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

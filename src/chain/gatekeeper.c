@@ -42,8 +42,11 @@ static err_t check_possession(struct exec *x, const Nacre__SharingRecord *sharin
 }
 
 static err_t admit(struct exec *x, struct admission *out, const Nacre__RegisterKeyService *m) {
-    struct report_bundle bundle = {.role = ROLE_KEY_SERVICE, .id = field_hash(m->id_key), .incarnation = m->incarnation,
-                                   .block_height = m->block_height, .block_hash = field_hash(m->block_hash)};
+    struct report_bundle bundle = {.role = ROLE_KEY_SERVICE,
+                                   .id = field_hash(m->id_key),
+                                   .incarnation = m->incarnation,
+                                   .block_height = m->block_height,
+                                   .block_hash = field_hash(m->block_hash)};
     memcpy(bundle.sign_key, m->id_key.data, KEY_SIZE);
     memcpy(bundle.hpke_key, m->public_share.data, KEY_SIZE);
     return registry_admit(x, out, &bundle, codec_bytes(m->evidence));

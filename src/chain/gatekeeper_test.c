@@ -74,7 +74,8 @@ static struct net *net_with_operators(size_t count, unsigned threshold) {
     struct net *n = net_new("");
     char params[1024], *at = params;
     at += sprintf(at, "\"key_threshold\":%u,\"key_operators\":[", threshold);
-    for (size_t i = 0; i < count; i++) at += sprintf(at, "%s\"%s\"", i > 0 ? "," : "", test_hex(BYTES(n->ids[1 + i].bytes)));
+    for (size_t i = 0; i < count; i++)
+        at += sprintf(at, "%s\"%s\"", i > 0 ? "," : "", test_hex(BYTES(n->ids[1 + i].bytes)));
     sprintf(at, "]");
     net_free(n);
     return net_new(params);
@@ -161,12 +162,12 @@ static void refusals(void **state) {
     struct service s;
     uint8_t identity[32] = {0};
     char bad_endpoint[] = "\x01";
-#define TRY_SERVICE(from, index, change, code, part)       \
-    do {                                                   \
-        service_fill(n, &s, index, 1, 2);                  \
-        change;                                            \
-        assert_code(n, do_service(n, from, &s), code);     \
-        assert_detail(n, part);                            \
+#define TRY_SERVICE(from, index, change, code, part)   \
+    do {                                               \
+        service_fill(n, &s, index, 1, 2);              \
+        change;                                        \
+        assert_code(n, do_service(n, from, &s), code); \
+        assert_detail(n, part);                        \
     } while (0)
     TRY_SERVICE(5, 1, (void)0, E_NOT_PERMITTED, "none of the 2 key operators");
     TRY_SERVICE(2, 1, (void)0, E_BAD_PROOF, "the possession proof is not for seat 2");

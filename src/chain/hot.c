@@ -31,8 +31,7 @@ static struct hot_cluster *hot_cluster(struct exec *x, uint64_t id) {
     if (slot->used && slot->record->id == id) return slot;
     write_back(x, slot);
     struct state_key key = state_key_number('c', id);
-    slot->record =
-        state_load_into(x, &x->hot.arena, state_key_bytes(&key), &nacre__cluster_record__descriptor);
+    slot->record = state_load_into(x, &x->hot.arena, state_key_bytes(&key), &nacre__cluster_record__descriptor);
     if (!slot->record) abort(); /* a program's cluster is always there */
     slot->used = true;
     return slot;

@@ -12,20 +12,20 @@
 #include "chain/view.h"
 
 /* Limits of chain state, each against somebody who pays for one transaction and makes everybody work for ever. */
-#define SESSIONS_MAX         16   /* session keys of an account: scanned at each of its commands */
-#define SESSION_PROGRAMS_MAX 16   /* programs named for one session key */
-#define POLICY_LIST_MAX      16   /* publishers and measurements in a policy: compared for each candidate */
-#define NAME_MAX_SIZE        32   /* labels and names */
-#define TEXT_MAX_SIZE        256  /* endpoints */
-#define STATEMENTS_MAX       256  /* votes in one transaction: it has no fee */
-#define BOUNDARIES_MAX       32   /* boundaries of a cluster that wait: with LIMIT_MEMBERS votes each below LIMIT_VALUE */
-#define EPOCHS_MAX           8    /* epochs kept in a cluster's record */
-#define PROGRAMS_MAX         4096 /* programs of a cluster: each must have a key before an epoch begins */
-#define CODE_VERSIONS_MAX    256  /* versions of one program */
-#define WORKER_SEATS_MAX     256  /* clusters of one worker */
-#define SEAT_SEARCH_MAX      1024 /* workers looked at to fill the seats of one cluster */
-#define OPEN_SEARCH_MAX      256  /* clusters with open seats that a new worker is offered to */
-#define NOTICE_MAX           ((uint64_t)1 << 32) /* blocks of notice of an upgrade */
+#define SESSIONS_MAX 16         /* session keys of an account: scanned at each of its commands */
+#define SESSION_PROGRAMS_MAX 16 /* programs named for one session key */
+#define POLICY_LIST_MAX 16      /* publishers and measurements in a policy: compared for each candidate */
+#define NAME_MAX_SIZE 32        /* labels and names */
+#define TEXT_MAX_SIZE 256       /* endpoints */
+#define STATEMENTS_MAX 256      /* votes in one transaction: it has no fee */
+#define BOUNDARIES_MAX 32       /* boundaries of a cluster that wait: with LIMIT_MEMBERS votes each below LIMIT_VALUE */
+#define EPOCHS_MAX 8            /* epochs kept in a cluster's record */
+#define PROGRAMS_MAX 4096       /* programs of a cluster: each must have a key before an epoch begins */
+#define CODE_VERSIONS_MAX 256   /* versions of one program */
+#define WORKER_SEATS_MAX 256    /* clusters of one worker */
+#define SEAT_SEARCH_MAX 1024    /* workers looked at to fill the seats of one cluster */
+#define OPEN_SEARCH_MAX 256     /* clusters with open seats that a new worker is offered to */
+#define NOTICE_MAX ((uint64_t)1 << 32) /* blocks of notice of an upgrade */
 
 struct chain_params {
     amount_t fee_base, fee_byte, gas_price;
@@ -70,7 +70,7 @@ struct exec {
     struct fault *fault;     /* never NULL */
     struct fault no_fault;   /* where nobody asks */
     struct bytes tx;
-    bool tx_is_kept;         /* tx lives as long as the view */
+    bool tx_is_kept; /* tx lives as long as the view */
     struct hash tx_hash;
     struct hash account;
     uint32_t lane;
@@ -160,9 +160,9 @@ void state_put_number(struct exec *x, struct bytes key, uint64_t value);
 ProtobufCAllocator arena_allocator(struct arena *a);
 
 /* Keys beyond those of proto/rules.h (docs/PROTOCOL.md section 4). */
-struct state_key key_seats(uint32_t seats, const struct hash *worker);       /* s */
-struct state_key key_member(const struct hash *worker, uint64_t cluster);    /* m */
-struct state_key key_deadline(uint64_t time_ms, uint64_t cluster);           /* t */
+struct state_key key_seats(uint32_t seats, const struct hash *worker);    /* s */
+struct state_key key_member(const struct hash *worker, uint64_t cluster); /* m */
+struct state_key key_deadline(uint64_t time_ms, uint64_t cluster);        /* t */
 
 /* A 32-byte field as a hash; zero if it has another size. */
 struct hash field_hash(ProtobufCBinaryData field);
@@ -286,7 +286,8 @@ void hot_reset(struct exec *x);
 
 /* epoch.c */
 void epoch_settle(struct exec *x, Nacre__ClusterRecord *cluster); /* announces what is due */
-err_t epoch_announce(struct exec *x, Nacre__ClusterRecord *cluster) MUST_CHECK; /* NOT_READY unless the newest is active */
+err_t epoch_announce(struct exec *x, Nacre__ClusterRecord *cluster)
+    MUST_CHECK; /* NOT_READY unless the newest is active */
 Nacre__EpochRecord *epoch_newest(const Nacre__ClusterRecord *cluster);
 Nacre__EpochRecord *epoch_find(const Nacre__ClusterRecord *cluster, uint64_t number);
 err_t epoch_key_vote(struct exec *x, const Nacre__KeyVote *vote);

@@ -50,7 +50,7 @@ static const struct {
     [NACRE__WORKER_STATUS__WORKER_EXPIRED] = {BIT(NACRE__WORKER_STATUS__WORKER_ACTIVE), "its attestation ran out"},
 };
 
-#define ALLOWED(table, from, to)                                                              \
+#define ALLOWED(table, from, to)                                                  \
     ((unsigned)(from) < sizeof(table) / sizeof *(table) && (unsigned)(to) < 32 && \
      ((table)[from].next & BIT((unsigned)(to))) != 0)
 

@@ -46,8 +46,8 @@ static uint32_t chunk_count(uint64_t size) {
 static err_t check_chunk(struct exec *x, const Nacre__UploadCode *m) {
     TRY(check_size(x, "code hash", m->code_hash, HASH_SIZE));
     if (m->size == 0 || m->size > LIMIT_CODE) {
-        return fault_set(x->fault, m->size == 0 ? E_RANGE : E_TOO_BIG, "a module of %" PRIu64 " bytes, expected 1 to %u",
-                         m->size, LIMIT_CODE);
+        return fault_set(x->fault, m->size == 0 ? E_RANGE : E_TOO_BIG,
+                         "a module of %" PRIu64 " bytes, expected 1 to %u", m->size, LIMIT_CODE);
     }
     uint32_t count = chunk_count(m->size);
     if (m->chunk >= count) {
@@ -325,8 +325,8 @@ err_t program_freeze(struct exec *x, const Nacre__TxBody *body) {
     if (is_frozen == (m->frozen != 0)) {
         return fault_set(x->fault, E_DUPLICATE, "the program is %s already", is_frozen ? "frozen" : "not frozen");
     }
-    Nacre__ProgramStatus thawed = program->n_input_keys > 0 ? NACRE__PROGRAM_STATUS__PROGRAM_READY
-                                                            : NACRE__PROGRAM_STATUS__PROGRAM_DEPLOYED;
+    Nacre__ProgramStatus thawed =
+        program->n_input_keys > 0 ? NACRE__PROGRAM_STATUS__PROGRAM_READY : NACRE__PROGRAM_STATUS__PROGRAM_DEPLOYED;
     program_move(program, m->frozen ? NACRE__PROGRAM_STATUS__PROGRAM_IS_FROZEN : thawed);
     Nacre__ClusterRecord *cluster;
     TRY(cluster_load(x, &cluster, program->cluster));

@@ -56,7 +56,8 @@ static void chunks(void **state) {
     }
     assert_int_equal(at, m.size);
     struct map_iter it; /* nothing of the staging is left */
-    for (map_seek(chain_state(n->chain), &it, bytes_str("u"), false); it.valid && it.key.data[0] <= 'v'; map_next(&it)) codes++;
+    for (map_seek(chain_state(n->chain), &it, bytes_str("u"), false); it.valid && it.key.data[0] <= 'v'; map_next(&it))
+        codes++;
     assert_int_equal(codes, 1 + 3);
     assert_code(n, do_deploy(n, 0, cluster, &m.hash, NACRE__UPGRADE_POLICY__UPGRADE_OWNER, 0, &program), OK);
     free(m.bytes);
@@ -139,17 +140,17 @@ static void deploys(void **state) {
     char bad_name[] = "My Program";
     uint8_t key[KEY_SIZE] = {1}, *large = calloc(1, LIMIT_INPUT + 1);
     uint64_t before = user_balance(n, 6);
-#define TRY_DEPLOY(change, expected, part)                              \
-    do {                                                              \
-        BODY(b, n, 6);                                                \
-        Nacre__Deploy m = NACRE__DEPLOY__INIT;                        \
-        m.cluster = r.cluster;                                        \
-        m.code_hash = codec_field(BYTES(r.code.bytes));               \
-        m.upgrade = NACRE__UPGRADE_POLICY__UPGRADE_OWNER;             \
-        change;                                                       \
-        MESSAGE(&b, deploy, DEPLOY, &m);                              \
-        assert_code(n, net_do(n, 6, &b), expected);                   \
-        assert_detail(n, part);                                       \
+#define TRY_DEPLOY(change, expected, part)                \
+    do {                                                  \
+        BODY(b, n, 6);                                    \
+        Nacre__Deploy m = NACRE__DEPLOY__INIT;            \
+        m.cluster = r.cluster;                            \
+        m.code_hash = codec_field(BYTES(r.code.bytes));   \
+        m.upgrade = NACRE__UPGRADE_POLICY__UPGRADE_OWNER; \
+        change;                                           \
+        MESSAGE(&b, deploy, DEPLOY, &m);                  \
+        assert_code(n, net_do(n, 6, &b), expected);       \
+        assert_detail(n, part);                           \
     } while (0)
     TRY_DEPLOY(m.cluster = 7, E_UNKNOWN_CLUSTER, "cluster 7");
     TRY_DEPLOY(m.name = bad_name, E_MALFORMED, "name \"My Program\"");
@@ -158,7 +159,8 @@ static void deploys(void **state) {
     TRY_DEPLOY(m.upgrade = 3, E_RANGE, "upgrade policy 3");
     TRY_DEPLOY(m.notice_blocks = 1, E_RANGE, "notice of 1 blocks without a timelock, expected 0");
     TRY_DEPLOY(m.upgrade = NACRE__UPGRADE_POLICY__UPGRADE_TIMELOCK, E_RANGE, "notice of 0 blocks, expected 1 to");
-    TRY_DEPLOY((m.upgrade = NACRE__UPGRADE_POLICY__UPGRADE_TIMELOCK, m.notice_blocks = UINT64_MAX), E_RANGE, "notice of");
+    TRY_DEPLOY((m.upgrade = NACRE__UPGRADE_POLICY__UPGRADE_TIMELOCK, m.notice_blocks = UINT64_MAX), E_RANGE,
+               "notice of");
     TRY_DEPLOY(m.init_input = codec_field(bytes_of(large, LIMIT_INPUT + 1)), E_TOO_BIG, "init input of 524289 bytes");
 #undef TRY_DEPLOY
     free(large);
@@ -337,8 +339,8 @@ static void freeze_and_give(void **state) {
         if (round == 1) fix_key(n, r.workers, 1, r.cluster, 1, &fresh);
         assert_code(n, do_freeze(n, 0, &fresh, false), OK);
         Nacre__ProgramRecord *p = program_of(n, &fresh);
-        assert_int_equal(p->status, round == 0 ? NACRE__PROGRAM_STATUS__PROGRAM_DEPLOYED
-                                               : NACRE__PROGRAM_STATUS__PROGRAM_READY);
+        assert_int_equal(p->status,
+                         round == 0 ? NACRE__PROGRAM_STATUS__PROGRAM_DEPLOYED : NACRE__PROGRAM_STATUS__PROGRAM_READY);
         codec_free(p);
     }
     net_free(n);
@@ -347,9 +349,9 @@ static void freeze_and_give(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(chunks),           cmocka_unit_test(bad_chunks),       cmocka_unit_test(code_is_judged),
-        cmocka_unit_test(deploys),          cmocka_unit_test(upgrades_at_once), cmocka_unit_test(versions_are_bounded),
-        cmocka_unit_test(timelock),         cmocka_unit_test(freeze_and_give),
+        cmocka_unit_test(chunks),   cmocka_unit_test(bad_chunks),       cmocka_unit_test(code_is_judged),
+        cmocka_unit_test(deploys),  cmocka_unit_test(upgrades_at_once), cmocka_unit_test(versions_are_bounded),
+        cmocka_unit_test(timelock), cmocka_unit_test(freeze_and_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -254,7 +254,9 @@ static void learn(struct world *w) {
 static void replicate(struct world *w, const struct bytes *txs) {
     struct net *n = w->net;
     const struct chain_effects *e;
-    struct chain_block block = {.height = chain_height(w->replica) + 1, .time_ms = n->time_ms, .txs = txs,
+    struct chain_block block = {.height = chain_height(w->replica) + 1,
+                                .time_ms = n->time_ms,
+                                .txs = txs,
                                 .tx_count = w->count};
     header_hash(&block.header_hash, block.height);
     struct fault f = {0};
@@ -282,8 +284,8 @@ static void replicate(struct world *w, const struct bytes *txs) {
 }
 
 static void one_block(struct world *w) {
-    static void (*const adders[])(struct world *) = {add_transfer,   add_transfer, add_command, add_command,
-                                                     add_command,    add_batch,    add_worker,  add_cluster,
+    static void (*const adders[])(struct world *) = {add_transfer,   add_transfer,   add_command, add_command,
+                                                     add_command,    add_batch,      add_worker,  add_cluster,
                                                      add_statements, add_statements, add_program, add_statements};
     struct bytes txs[TXS_MAX];
     unsigned count = below(12);

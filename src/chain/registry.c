@@ -62,9 +62,13 @@ static err_t check_registration(struct exec *x, const Nacre__RegisterWorker *m) 
     return check_text(x, "place", m->place, NAME_MAX_SIZE);
 }
 
-static err_t admit_worker(struct exec *x, struct admission *out, const struct hash *id, const Nacre__RegisterWorker *m) {
-    struct report_bundle bundle = {.role = ROLE_WORKER, .id = *id, .incarnation = m->incarnation,
-                                   .block_height = m->block_height, .block_hash = field_hash(m->block_hash)};
+static err_t admit_worker(struct exec *x, struct admission *out, const struct hash *id,
+                          const Nacre__RegisterWorker *m) {
+    struct report_bundle bundle = {.role = ROLE_WORKER,
+                                   .id = *id,
+                                   .incarnation = m->incarnation,
+                                   .block_height = m->block_height,
+                                   .block_hash = field_hash(m->block_hash)};
     memcpy(bundle.sign_key, m->sign_key.data, KEY_SIZE);
     memcpy(bundle.hpke_key, m->hpke_key.data, KEY_SIZE);
     return registry_admit(x, out, &bundle, codec_bytes(m->evidence));

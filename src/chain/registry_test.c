@@ -30,12 +30,12 @@ static void refusals(void **state) {
     struct hash other_build;
     sha256(&other_build, bytes_str("another build"));
     worker_boot(n, &w, 2, "w", 1);
-#define TRY_REGISTER(change, code, part)                  \
-    do {                                                  \
-        registration_fill(n, &r, &w);                     \
-        change;                                           \
-        assert_code(n, do_registration(n, 2, &r), code);  \
-        assert_detail(n, part);                           \
+#define TRY_REGISTER(change, code, part)                 \
+    do {                                                 \
+        registration_fill(n, &r, &w);                    \
+        change;                                          \
+        assert_code(n, do_registration(n, 2, &r), code); \
+        assert_detail(n, part);                          \
     } while (0)
     char long_label[] = "abcdefghijklmnopqrstuvwxyz-0123456789", upper[] = "Worker", none[] = "", newline[] = "a\nb";
     char long_text[TEXT_MAX_SIZE + 2];
@@ -131,7 +131,8 @@ static void bound_blocks(void **state) {
     assert_code(n, do_registration(n, 2, &early), OK); /* the newest with transactions */
     size_t kept = 0;
     struct map_iter it;
-    for (map_seek(chain_state(n->chain), &it, bytes_str("h"), false); it.valid && it.key.data[0] == 'h'; map_next(&it)) kept++;
+    for (map_seek(chain_state(n->chain), &it, bytes_str("h"), false); it.valid && it.key.data[0] == 'h'; map_next(&it))
+        kept++;
     assert_int_equal(kept, 1); /* the others were dropped */
     net_free(n);
 }
@@ -480,8 +481,8 @@ static void bad_policies(void **state) {
 
 /* --- releases ------------------------------------------------------------------------------------------------------------- */
 
-static err_t do_release(struct net *n, unsigned from, struct hash *measurement, size_t size, uint32_t role, uint64_t since,
-                        uint64_t until) {
+static err_t do_release(struct net *n, unsigned from, struct hash *measurement, size_t size, uint32_t role,
+                        uint64_t since, uint64_t until) {
     BODY(b, n, from);
     Nacre__AddRelease m = NACRE__ADD_RELEASE__INIT;
     Nacre__Release r = NACRE__RELEASE__INIT;
@@ -549,12 +550,18 @@ static void releases(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registered),          cmocka_unit_test(refusals),
-        cmocka_unit_test(bound_blocks),        cmocka_unit_test(only_the_latest_incarnation),
-        cmocka_unit_test(update_endpoint),     cmocka_unit_test(leave_and_replace),
-        cmocka_unit_test(below_the_quorum_it_waits), cmocka_unit_test(expiry),
-        cmocka_unit_test(fewest_seats_first),  cmocka_unit_test(ring_order),
-        cmocka_unit_test(policy_limits_places), cmocka_unit_test(bad_policies),
+        cmocka_unit_test(registered),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(bound_blocks),
+        cmocka_unit_test(only_the_latest_incarnation),
+        cmocka_unit_test(update_endpoint),
+        cmocka_unit_test(leave_and_replace),
+        cmocka_unit_test(below_the_quorum_it_waits),
+        cmocka_unit_test(expiry),
+        cmocka_unit_test(fewest_seats_first),
+        cmocka_unit_test(ring_order),
+        cmocka_unit_test(policy_limits_places),
+        cmocka_unit_test(bad_policies),
         cmocka_unit_test(releases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,7 +131,8 @@ err_t check_size(struct exec *x, const char *what, ProtobufCBinaryData field, si
 
 err_t check_name(struct exec *x, const char *what, const char *name, size_t min) {
     size_t size = strlen(name);
-    if (size >= min && size <= NAME_MAX_SIZE && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == size) return OK;
+    if (size >= min && size <= NAME_MAX_SIZE && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == size)
+        return OK;
     return fault_set(x->fault, E_MALFORMED, "%s \"%.64s\", expected %zu to %d of a-z, 0-9 and -", what, name, min,
                      NAME_MAX_SIZE);
 }

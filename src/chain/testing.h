@@ -11,12 +11,12 @@
 
 #include "chain/internal.h"
 
-#define USERS      12
-#define BALANCE    1000000000000 /* of each user at genesis */
-#define FEE        100000000     /* offered: more than anything here costs */
-#define START_MS   1795564800000
-#define TXS_MAX    64
-#define PUBLISHER  0 /* user */
+#define USERS 12
+#define BALANCE 1000000000000 /* of each user at genesis */
+#define FEE 100000000         /* offered: more than anything here costs */
+#define START_MS 1795564800000
+#define TXS_MAX 64
+#define PUBLISHER 0 /* user */
 #define KEY_OPERATOR 1
 
 struct net {
@@ -79,8 +79,10 @@ static inline void test_genesis(struct net *n, const char *params) {
         buf_put_fmt(&state, "%s{\"public_key\":\"%s\",\"balance\":\"%llu\"}", i > 0 ? "," : "",
                     test_hex(BYTES(n->users[i].public_key)), BALANCE * 1ull);
     }
-    buf_put_fmt(&state, "],\"validators\":[{\"public_key\":\"%s\",\"power\":1}],", test_hex(BYTES(validator.public_key)));
-    buf_put_fmt(&state, "\"releases\":[{\"measurement\":\"%s\",\"role\":\"worker\",\"name\":\"w\",\"publisher\":\"%s\"},",
+    buf_put_fmt(&state, "],\"validators\":[{\"public_key\":\"%s\",\"power\":1}],",
+                test_hex(BYTES(validator.public_key)));
+    buf_put_fmt(&state,
+                "\"releases\":[{\"measurement\":\"%s\",\"role\":\"worker\",\"name\":\"w\",\"publisher\":\"%s\"},",
                 test_hex(BYTES(n->worker_build.bytes)), test_hex(BYTES(n->ids[PUBLISHER].bytes)));
     buf_put_fmt(&state, "{\"measurement\":\"%s\",\"role\":\"key-service\",\"name\":\"k\",\"publisher\":\"%s\"}],",
                 test_hex(BYTES(n->key_build.bytes)), test_hex(BYTES(n->ids[PUBLISHER].bytes)));
@@ -145,9 +147,10 @@ static inline void tx_sign(struct buf *out, struct net *n, const Nacre__TxBody *
     buf_fini(&packed);
 }
 
-#define MESSAGE(b, lower, upper, message)                         \
-    ((b)->m.lower = (message), (b)->m.msg_case = NACRE__TX_BODY__MSG_##upper)
-#define BODY(name, net, from) struct body name = {.m = NACRE__TX_BODY__INIT}; body_fill(&name, net, from)
+#define MESSAGE(b, lower, upper, message) ((b)->m.lower = (message), (b)->m.msg_case = NACRE__TX_BODY__MSG_##upper)
+#define BODY(name, net, from)                       \
+    struct body name = {.m = NACRE__TX_BODY__INIT}; \
+    body_fill(&name, net, from)
 
 /* --- blocks --------------------------------------------------------------------------------------------------------------- */
 
@@ -223,7 +226,10 @@ static inline void header_hash(struct hash *out, uint64_t height) {
 
 static inline const struct chain_effects *net_finalize(struct net *n, const struct bytes *txs, size_t count) {
     const struct chain_effects *effects;
-    struct chain_block block = {.height = chain_height(n->chain) + 1, .time_ms = n->time_ms, .txs = txs, .tx_count = count};
+    struct chain_block block = {.height = chain_height(n->chain) + 1,
+                                .time_ms = n->time_ms,
+                                .txs = txs,
+                                .tx_count = count};
     header_hash(&block.header_hash, block.height);
     assert_int_equal(chain_finalize(n->chain, &effects, &block), OK);
     return effects;
@@ -280,15 +286,17 @@ static inline err_t net_do(struct net *n, unsigned from, struct body *b) {
     return net_run(n, &tx);
 }
 
-#define assert_code(n, call, expected)                                                                        \
-    do {                                                                                                      \
-        err_t got_ = (call);                                                                                  \
-        if (got_ != (expected))                                                                               \
-            fail_msg("line %d: %s \"%s\", expected %s", __LINE__, err_name(got_), (n)->details[0], err_name(expected)); \
+#define assert_code(n, call, expected)                                                             \
+    do {                                                                                           \
+        err_t got_ = (call);                                                                       \
+        if (got_ != (expected))                                                                    \
+            fail_msg("line %d: %s \"%s\", expected %s", __LINE__, err_name(got_), (n)->details[0], \
+                     err_name(expected));                                                          \
     } while (0)
-#define assert_detail(n, part)                                                                                \
-    do {                                                                                                      \
-        if (!strstr((n)->details[0], (part))) fail_msg("line %d: \"%s\" lacks \"%s\"", __LINE__, (n)->details[0], (part)); \
+#define assert_detail(n, part)                                                           \
+    do {                                                                                 \
+        if (!strstr((n)->details[0], (part)))                                            \
+            fail_msg("line %d: \"%s\" lacks \"%s\"", __LINE__, (n)->details[0], (part)); \
     } while (0)
 
 static inline err_t do_transfer(struct net *n, unsigned from, const struct hash *to, uint64_t amount) {
@@ -427,8 +435,8 @@ static inline Nacre__ProgramRecord *program_of(struct net *n, const struct hash 
 }
 
 /* Statements in one transaction, in a block of their own. */
-static inline err_t do_statements(struct net *n, Nacre__CheckpointVote **votes, size_t vote_count, Nacre__KeyVote **keys,
-                                  size_t key_count) {
+static inline err_t do_statements(struct net *n, Nacre__CheckpointVote **votes, size_t vote_count,
+                                  Nacre__KeyVote **keys, size_t key_count) {
     Nacre__TxBody m = NACRE__TX_BODY__INIT;
     Nacre__Statements s = NACRE__STATEMENTS__INIT;
     s.n_votes = vote_count;
@@ -615,8 +623,8 @@ static inline void ready_init(struct ready *r, size_t count, uint32_t quorum, co
     policy_fill(&policy, (uint32_t)count, quorum);
     assert_code(r->net, do_create(r->net, 0, &policy, &r->cluster), OK);
     r->code = upload_text(r->net, 0, "a module");
-    assert_code(r->net, do_deploy(r->net, 0, r->cluster, &r->code, NACRE__UPGRADE_POLICY__UPGRADE_OWNER, 0, &r->program),
-                OK);
+    assert_code(r->net,
+                do_deploy(r->net, 0, r->cluster, &r->code, NACRE__UPGRADE_POLICY__UPGRADE_OWNER, 0, &r->program), OK);
     fix_key(r->net, r->workers, quorum, r->cluster, 1, NULL);
     fix_key(r->net, r->workers, quorum, r->cluster, 1, &r->program);
 }

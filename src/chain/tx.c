@@ -118,10 +118,12 @@ static err_t split_slowly(struct exec *x, struct tx *t, struct arena *a, bool *i
 
 static err_t check_statement_form(struct exec *x, const struct tx *t, bool is_signed) {
     const Nacre__TxBody *b = t->body;
-    if (!is_signed && b->account.len == 0 && b->fee.len == 0 && b->lane == 0 && b->sequence == 0 && b->valid_until == 0) {
+    if (!is_signed && b->account.len == 0 && b->fee.len == 0 && b->lane == 0 && b->sequence == 0 &&
+        b->valid_until == 0) {
         return OK;
     }
-    return fault_set(x->fault, E_MALFORMED, "statements carry no account, nonce, fee, validity or signature of their own");
+    return fault_set(x->fault, E_MALFORMED,
+                     "statements carry no account, nonce, fee, validity or signature of their own");
 }
 
 static err_t check_signed_form(struct exec *x, struct tx *t, bool is_signed) {
@@ -161,7 +163,8 @@ static err_t decode(struct exec *x, struct tx *t, struct arena *a, struct bytes 
     bool known = verdicts_is_canonical(&x->chain->verdicts, &t->hash);
     t->body = unpack(a, &nacre__tx_body__descriptor, t->body_bytes, known);
     if (!t->body) {
-        return fault_set(x->fault, E_MALFORMED, "a body of %zu bytes that is not a canonical TxBody", t->body_bytes.size);
+        return fault_set(x->fault, E_MALFORMED, "a body of %zu bytes that is not a canonical TxBody",
+                         t->body_bytes.size);
     }
     TRY(check_network(x, t->body));
     if (t->body->msg_case == NACRE__TX_BODY__MSG__NOT_SET) return fault_set(x->fault, E_MALFORMED, "no message");
@@ -236,23 +239,23 @@ static err_t check_key(struct exec *x, const struct tx *t, const Nacre__AccountR
         return check_session(x, t, account->sessions[i]);
     }
     struct short_hex key_text, account_text;
-    return fault_set(x->fault, E_BAD_SIGNATURE, "key %s is not the key of account %s", id_text(&key_text, t->public_key),
-                     id_text(&account_text, BYTES(t->account.bytes)));
+    return fault_set(x->fault, E_BAD_SIGNATURE, "key %s is not the key of account %s",
+                     id_text(&key_text, t->public_key), id_text(&account_text, BYTES(t->account.bytes)));
 }
 
 /* --- the payer's record ---------------------------------------------------------------------------------------------------- */
 
 /* The encoding of an AccountRecord that has signed begins with id, key type and key, then comes the balance: read, and
  * written back with another balance, without parsing the rest. Sessions count only if the key is not the account's. */
-#define PLAIN_KEY     38
+#define PLAIN_KEY 38
 #define PLAIN_BALANCE 72
-#define PLAIN_SIZE    (PLAIN_BALANCE + AMOUNT_ENCODED)
+#define PLAIN_SIZE (PLAIN_BALANCE + AMOUNT_ENCODED)
 
 static bool is_plain(struct bytes record, const struct tx *t) {
     const uint8_t *at = record.data;
-    return record.size >= PLAIN_SIZE && at[0] == 0x0a && at[1] == HASH_SIZE && at[34] == 0x10 && at[35] == KEY_ED25519 &&
-           at[36] == 0x1a && at[37] == KEY_SIZE && at[70] == 0x22 && at[71] == AMOUNT_ENCODED &&
-           memcmp(at + PLAIN_KEY, t->public_key.data, KEY_SIZE) == 0;
+    return record.size >= PLAIN_SIZE && at[0] == 0x0a && at[1] == HASH_SIZE && at[34] == 0x10 &&
+           at[35] == KEY_ED25519 && at[36] == 0x1a && at[37] == KEY_SIZE && at[70] == 0x22 &&
+           at[71] == AMOUNT_ENCODED && memcmp(at + PLAIN_KEY, t->public_key.data, KEY_SIZE) == 0;
 }
 
 static err_t load_payer(struct exec *x, struct payer *out, const struct tx *t) {

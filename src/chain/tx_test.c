@@ -50,14 +50,14 @@ static void refusals_of_the_body(void **state) {
     struct hash other;
     char text[200];
     memset(&other, 0x42, sizeof other);
-#define TRY_BODY(change, code, part)                         \
-    do {                                                     \
-        struct body b = {.m = NACRE__TX_BODY__INIT};         \
-        n->next[3] = 0;                                      \
-        body_fill(&b, n, 3);                                 \
-        message_transfer(n, &b);                             \
-        change;                                              \
-        refused_body(n, &b, &n->users[3], code, part);       \
+#define TRY_BODY(change, code, part)                   \
+    do {                                               \
+        struct body b = {.m = NACRE__TX_BODY__INIT};   \
+        n->next[3] = 0;                                \
+        body_fill(&b, n, 3);                           \
+        message_transfer(n, &b);                       \
+        change;                                        \
+        refused_body(n, &b, &n->users[3], code, part); \
     } while (0)
     TRY_BODY(b.m.suite = 2, E_UNSUPPORTED, "suite 2, expected 1");
     TRY_BODY(b.m.suite = 0, E_UNSUPPORTED, "suite 0, expected 1");
@@ -254,8 +254,9 @@ static void nonces_and_lanes(void **state) {
         uint32_t lane;
         uint64_t sequence;
         err_t code;
-    } steps[] = {{0, 0, OK}, {0, 0, E_BAD_NONCE}, {5, 1, E_BAD_NONCE}, {5, 0, OK}, {0, 2, E_BAD_NONCE}, {0, 1, OK},
-                 {63, 0, OK}, {5, 1, OK}, {5, 1, E_BAD_NONCE}, {0, 2, OK}, {63, UINT64_MAX, E_BAD_NONCE}};
+    } steps[] =
+        {{0, 0, OK},  {0, 0, E_BAD_NONCE}, {5, 1, E_BAD_NONCE}, {5, 0, OK}, {0, 2, E_BAD_NONCE},          {0, 1, OK},
+         {63, 0, OK}, {5, 1, OK},          {5, 1, E_BAD_NONCE}, {0, 2, OK}, {63, UINT64_MAX, E_BAD_NONCE}};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         BODY(b, n, 3);
         message_transfer(n, &b);

@@ -55,7 +55,8 @@ err_t votes_check_signature(struct exec *x, const struct voter *voter, const str
         verdict = good ? VERDICT_GOOD : VERDICT_BAD;
     }
     if (verdict == VERDICT_GOOD) return OK;
-    return fault_set(x->fault, E_BAD_SIGNATURE, "the vote is not signed by worker %s's present key", voter->worker->label);
+    return fault_set(x->fault, E_BAD_SIGNATURE, "the vote is not signed by worker %s's present key",
+                     voter->worker->label);
 }
 
 /* Judges the signatures of many statements at once, before they are looked at one by one. */
@@ -101,13 +102,14 @@ static err_t check_boundary(struct exec *x, const Nacre__CheckpointVote *vote, c
                          id_text(&given, codec_bytes(vote->log_head)), vote->index,
                          id_text(&own, codec_bytes(b->log_head)));
     }
-    return fault_set(x->fault, E_NOT_FOUND, "index %" PRIu64 " is no boundary that waits; the log has %" PRIu64 " entries",
-                     vote->index, cluster->log_count);
+    return fault_set(x->fault, E_NOT_FOUND,
+                     "index %" PRIu64 " is no boundary that waits; the log has %" PRIu64 " entries", vote->index,
+                     cluster->log_count);
 }
 
 static bool same_statement(const Nacre__CheckpointVote *a, const Nacre__CheckpointVote *b) {
-    return a->index == b->index && a->member_set_version == b->member_set_version && a->output_count == b->output_count &&
-           bytes_equal(codec_bytes(a->log_head), codec_bytes(b->log_head)) &&
+    return a->index == b->index && a->member_set_version == b->member_set_version &&
+           a->output_count == b->output_count && bytes_equal(codec_bytes(a->log_head), codec_bytes(b->log_head)) &&
            bytes_equal(codec_bytes(a->state_root), codec_bytes(b->state_root)) &&
            bytes_equal(codec_bytes(a->output_root), codec_bytes(b->output_root));
 }

@@ -88,7 +88,8 @@ static void every_field_counts(void **state) {
     Nacre__CheckpointRecord *k = checkpoint_of(n, r.cluster);
     assert_non_null(k);
     assert_int_equal(k->n_votes, 2);
-    for (size_t i = 0; i < 2; i++) assert_false(bytes_equal(codec_bytes(k->votes[i]->worker), BYTES(r.workers[1].id.bytes)));
+    for (size_t i = 0; i < 2; i++)
+        assert_false(bytes_equal(codec_bytes(k->votes[i]->worker), BYTES(r.workers[1].id.bytes)));
     codec_free(k);
     net_free(n);
 }
@@ -102,14 +103,14 @@ static void refusals(void **state) {
     struct test_vote v;
     worker_register(n, &outsider, 6, "outsider", 1);
     struct test_worker *w = &r.workers[0];
-#define TRY_VOTE(change, code, part)                        \
-    do {                                                    \
-        vote_fill(n, &v, w, r.cluster, "x");                \
-        change;                                             \
-        vote_sign(n, &v, &w->key);                          \
-        assert_code(n, do_vote(n, &v), code);               \
-        assert_detail(n, part);                             \
-        assert_detail(n, "statement 0: ");                  \
+#define TRY_VOTE(change, code, part)          \
+    do {                                      \
+        vote_fill(n, &v, w, r.cluster, "x");  \
+        change;                               \
+        vote_sign(n, &v, &w->key);            \
+        assert_code(n, do_vote(n, &v), code); \
+        assert_detail(n, part);               \
+        assert_detail(n, "statement 0: ");    \
     } while (0)
     TRY_VOTE(v.m.cluster = 99, E_UNKNOWN_CLUSTER, "cluster 99");
     TRY_VOTE(v.m.member_set_version++, E_STALE, "member set version 2, expected 1");
@@ -284,7 +285,8 @@ static void votes_in_check(void **state) {
 
 static Nacre__PendingRecord *pending_of(struct net *n, uint64_t cluster) {
     Nacre__PendingRecord *p;
-    assert_int_equal(CODEC_UNPACK(&p, nacre__pending_record, state_value(n, state_key_number('b', cluster)), LIMIT_VALUE),
+    assert_int_equal(CODEC_UNPACK(&p, nacre__pending_record, state_value(n, state_key_number('b', cluster)),
+                                  LIMIT_VALUE),
                      OK);
     return p;
 }
@@ -401,9 +403,11 @@ static void votes_of_an_older_set(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quorum_agrees), cmocka_unit_test(every_field_counts), cmocka_unit_test(refusals),
-        cmocka_unit_test(some_count), cmocka_unit_test(many_at_once),   cmocka_unit_test(no_account),         cmocka_unit_test(votes_in_check),
-        cmocka_unit_test(boundaries_are_bounded), cmocka_unit_test(stalled),   cmocka_unit_test(votes_of_an_older_set),
+        cmocka_unit_test(quorum_agrees),  cmocka_unit_test(every_field_counts),
+        cmocka_unit_test(refusals),       cmocka_unit_test(some_count),
+        cmocka_unit_test(many_at_once),   cmocka_unit_test(no_account),
+        cmocka_unit_test(votes_in_check), cmocka_unit_test(boundaries_are_bounded),
+        cmocka_unit_test(stalled),        cmocka_unit_test(votes_of_an_older_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

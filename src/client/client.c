@@ -9,7 +9,8 @@ void client_identity_init(struct client_identity *out, const struct secret *seed
     account_id(&out->account, KEY_ED25519, BYTES(out->first_key));
 }
 
-err_t client_identity_rotated(struct client_identity *out, const struct secret *seed, const Nacre__AccountRecord *record) {
+err_t client_identity_rotated(struct client_identity *out, const struct secret *seed,
+                              const Nacre__AccountRecord *record) {
     struct client_identity identity = {0};
     sign_key_from_seed(&identity.key, seed);
     if (!bytes_equal(codec_bytes(record->public_key), BYTES(identity.key.public_key))) return E_NOT_PERMITTED;
@@ -110,7 +111,8 @@ static err_t seal_body(struct buf *ciphertext, const struct client_context *c, u
     return err;
 }
 
-void client_sign_tx(struct buf *tx, const struct client_identity *identity, const struct hash *net, Nacre__TxBody *body) {
+void client_sign_tx(struct buf *tx, const struct client_identity *identity, const struct hash *net,
+                    Nacre__TxBody *body) {
     body->suite = RULES_SUITE;
     body->network = codec_field(BYTES(net->bytes));
     body->account = codec_field(BYTES(identity->account.bytes));
@@ -208,8 +210,8 @@ err_t client_seal_query(struct client_context *c, struct buf *query, const struc
 /* --- replies ------------------------------------------------------------------------------------------------------- */
 
 /* Rule L7: the body inside a sealed reply of the worker with this key. */
-static err_t open_reply(Nacre__ReplyBody **out, const struct client_context *c, struct bytes request, struct bytes nonce,
-                        struct bytes ciphertext, struct bytes worker_key, struct fault *f) {
+static err_t open_reply(Nacre__ReplyBody **out, const struct client_context *c, struct bytes request,
+                        struct bytes nonce, struct bytes ciphertext, struct bytes worker_key, struct fault *f) {
     if (nonce.size != HASH_SIZE || worker_key.size != KEY_SIZE || ciphertext.size < AEAD_TAG_SIZE) {
         return fault_set(f, E_MALFORMED, "a reply of %zu bytes", ciphertext.size);
     }
@@ -258,7 +260,8 @@ err_t client_open_command_reply(Nacre__ReplyBody **out, const struct client_cont
 }
 
 /* Rule Q4, for one reply as it comes from a worker. */
-static err_t check_signature(const struct hash *net, const Nacre__QueryReply *reply, const Nacre__WorkerRecord *worker) {
+static err_t check_signature(const struct hash *net, const Nacre__QueryReply *reply,
+                             const Nacre__WorkerRecord *worker) {
     if (worker->sign_key.len != KEY_SIZE || reply->signature.len != SIGNATURE_SIZE) return E_MALFORMED;
     struct hash digest;
     rule_answer_digest(&digest, net, codec_bytes(reply->answer));
@@ -277,7 +280,8 @@ static err_t check_signature(const struct hash *net, const Nacre__QueryReply *re
 }
 
 static err_t check_answer(const struct client_context *c, const Nacre__Query *query, struct bytes query_bytes,
-                          const Nacre__Answer *answer, const Nacre__WorkerRecord *worker, const Nacre__ReplyBody *body) {
+                          const Nacre__Answer *answer, const Nacre__WorkerRecord *worker,
+                          const Nacre__ReplyBody *body) {
     struct hash request_hash, salt, reply_hash;
     sha256(&request_hash, query_bytes);
     TRY(codec_copy(salt.bytes, HASH_SIZE, body->salt));
@@ -297,8 +301,8 @@ static err_t check_answer(const struct client_context *c, const Nacre__Query *qu
 }
 
 err_t client_open_query_reply(Nacre__ReplyBody **out, Nacre__Answer **answer_out, const struct client_context *c,
-                              struct bytes query_bytes, const Nacre__QueryReply *reply, const Nacre__WorkerRecord *worker,
-                              struct fault *f) {
+                              struct bytes query_bytes, const Nacre__QueryReply *reply,
+                              const Nacre__WorkerRecord *worker, struct fault *f) {
     err_t err = check_signature(&c->scope.net, reply, worker);
     if (err != OK) return fault_set(f, err, "the answer of worker %s", worker->label);
     Nacre__Answer *answer = NULL;

@@ -18,8 +18,8 @@ struct client_identity {
 /* An account that never rotated its key. */
 void client_identity_init(struct client_identity *out, const struct secret *seed);
 /* The same with the account's record: hand-overs taken (borrowed). E_NOT_PERMITTED if key is not the record's present one. */
-err_t client_identity_rotated(struct client_identity *out, const struct secret *seed, const Nacre__AccountRecord *record)
-    MUST_CHECK;
+err_t client_identity_rotated(struct client_identity *out, const struct secret *seed,
+                              const Nacre__AccountRecord *record) MUST_CHECK;
 
 /* A program as sealed to: from proven records only. */
 struct client_target {
@@ -47,7 +47,8 @@ struct client_context {
 };
 /* entropy: 32 fresh random bytes. expires: last height at which workers accept the context. */
 err_t client_context_open(struct client_context *out, enum seal_kind kind, const struct client_target *target,
-                          const struct client_identity *identity, uint64_t expires, const struct secret *entropy) MUST_CHECK;
+                          const struct client_identity *identity, uint64_t expires, const struct secret *entropy)
+    MUST_CHECK;
 void client_context_close(struct client_context *c); /* wipes */
 
 struct client_command {
@@ -55,7 +56,7 @@ struct client_command {
     uint64_t sequence;
     amount_t fee; /* the most it may cost */
     uint64_t valid_until;
-    uint64_t gas_limit; /* a bucket */
+    uint64_t gas_limit;           /* a bucket */
     const struct hash *code_hash; /* NULL: any */
     struct bytes input;
 };
@@ -74,7 +75,8 @@ struct client_query {
 err_t client_seal_query(struct client_context *c, struct buf *query, const struct client_query *q) MUST_CHECK;
 
 /* Any transaction body, signed. body->network, account, suite are filled in. */
-void client_sign_tx(struct buf *tx, const struct client_identity *identity, const struct hash *net, Nacre__TxBody *body);
+void client_sign_tx(struct buf *tx, const struct client_identity *identity, const struct hash *net,
+                    Nacre__TxBody *body);
 
 /* Opens a CommandReply to the command tx: the ReplyBody (codec_free). Checks that the leaf is this command's and the salted
  * output the leaf's. E_DECRYPT, E_BAD_PROOF, E_MALFORMED. */

@@ -48,11 +48,18 @@ static void end(struct world *w) {
 }
 
 static struct client_command command_of(struct bytes input) {
-    return (struct client_command){.lane = 2, .sequence = 5, .fee = amount_of(77), .valid_until = 900, .gas_limit = KIT_GAS,
+    return (struct client_command){.lane = 2,
+                                   .sequence = 5,
+                                   .fee = amount_of(77),
+                                   .valid_until = 900,
+                                   .gas_limit = KIT_GAS,
                                    .input = input};
 }
 static struct client_query query_of(struct bytes input) {
-    return (struct client_query){.nonce = kit_hash("nonce", 0), .min_index = 3, .max_age_ms = 60000, .gas_limit = KIT_GAS,
+    return (struct client_query){.nonce = kit_hash("nonce", 0),
+                                 .min_index = 3,
+                                 .max_age_ms = 60000,
+                                 .gas_limit = KIT_GAS,
                                  .input = input};
 }
 
@@ -81,15 +88,15 @@ static err_t worker_opens(struct hpke_context *context, struct buf *input, const
     return err;
 }
 
-static err_t worker_opens_command(struct world *w, struct hpke_context *context, struct buf *input, struct bytes tx_bytes,
-                                  uint64_t height) {
+static err_t worker_opens_command(struct world *w, struct hpke_context *context, struct buf *input,
+                                  struct bytes tx_bytes, uint64_t height) {
     Nacre__Tx *tx = NULL;
     Nacre__TxBody *body = NULL;
     struct buf aad;
     assert_int_equal(CODEC_UNPACK(&tx, nacre__tx, tx_bytes, LIMIT_TX), OK);
     assert_int_equal(CODEC_UNPACK(&body, nacre__tx_body, codec_bytes(tx->body), LIMIT_TX), OK);
-    struct seal_scope scope = {SEAL_COMMAND, w->kit.genesis.net, KIT_CLUSTER, w->target.program, body->command->epoch,
-                               w->user.account};
+    struct seal_scope scope = {SEAL_COMMAND,      w->kit.genesis.net,   KIT_CLUSTER,
+                               w->target.program, body->command->epoch, w->user.account};
     buf_init(&aad, 512);
     rule_command_aad(&aad, body);
     err_t err = worker_opens(context, input, &w->kit.input_key, &scope, codec_bytes(body->command->enc),
@@ -104,7 +111,8 @@ static err_t worker_opens_query(struct world *w, struct hpke_context *context, s
     Nacre__Query *q = NULL;
     struct buf aad;
     assert_int_equal(CODEC_UNPACK(&q, nacre__query, bytes, LIMIT_TX), OK);
-    struct seal_scope scope = {SEAL_QUERY, w->kit.genesis.net, q->cluster, w->target.program, q->epoch, w->user.account};
+    struct seal_scope scope = {SEAL_QUERY,        w->kit.genesis.net, q->cluster,
+                               w->target.program, q->epoch,           w->user.account};
     buf_init(&aad, 512);
     rule_query_aad(&aad, q);
     err_t err = worker_opens(context, input, &w->kit.input_key, &scope, codec_bytes(q->enc), q->seq, buf_bytes(&aad),
@@ -123,8 +131,9 @@ static ProtobufCBinaryData worker_seals(struct world *w, const struct hpke_conte
     struct buf padded;
     buf_init(&padded, LIMIT_OUTPUT + LIMIT_TX);
     sha256(&request_hash, request);
-    assert_int_equal(
-        rule_reply_key(&key, context, w->kit.workers[0].sign.public_key, &request_hash, BYTES(nonce->bytes)), OK);
+    assert_int_equal(rule_reply_key(&key, context, w->kit.workers[0].sign.public_key, &request_hash,
+                                    BYTES(nonce->bytes)),
+                     OK);
     pad_put(&padded, kit_pack(&w->kit, body));
     assert_int_equal(buf_err(&padded), OK);
     uint8_t *sealed = kit_alloc(&w->kit, padded.size + AEAD_TAG_SIZE);
@@ -249,14 +258,16 @@ static void commands_open_at_the_worker(void **state) {
         assert_int_equal(CODEC_UNPACK(&b, nacre__tx_body, codec_bytes(t->body), LIMIT_TX), OK);
         rule_tx_digest(&digest, &w->kit.genesis.net, codec_bytes(t->body));
         assert_int_equal(t->n_signatures, 1);
-        assert_int_equal(sign_verify(w->user.key.public_key, BYTES(digest.bytes), t->signatures[0]->signature.data), OK);
+        assert_int_equal(sign_verify(w->user.key.public_key, BYTES(digest.bytes), t->signatures[0]->signature.data),
+                         OK);
         assert_int_equal(b->suite, RULES_SUITE);
         assert_int_equal(b->lane, 2);
         assert_int_equal(b->sequence, 5);
         assert_int_equal(b->valid_until, 900);
         assert_int_equal(b->command->seq, i); /* each number once */
         assert_int_equal(b->command->code_hash.len, i % 2 ? 32 : 0);
-        assert_int_equal(b->command->ciphertext.len, pad_bucket(b->command->ciphertext.len - AEAD_TAG_SIZE) + AEAD_TAG_SIZE);
+        assert_int_equal(b->command->ciphertext.len,
+                         pad_bucket(b->command->ciphertext.len - AEAD_TAG_SIZE) + AEAD_TAG_SIZE);
         codec_free(b);
         codec_free(t);
         buf_fini(&tx);
@@ -618,7 +629,8 @@ static err_t query_opened(struct world *w, const struct answered *a) {
     Nacre__ReplyBody *body = NULL;
     Nacre__Answer *answer = NULL;
     memset(&w->f, 0, sizeof w->f);
-    err_t err = client_open_query_reply(&body, &answer, &w->context, a->query, &a->reply, w->kit.workers[0].record, &w->f);
+    err_t err =
+        client_open_query_reply(&body, &answer, &w->context, a->query, &a->reply, w->kit.workers[0].record, &w->f);
     assert_true((err == OK) == (body != NULL) && (err == OK) == (answer != NULL));
     if (err != OK) assert_int_equal(w->f.code, err);
     codec_free(body);
@@ -660,7 +672,8 @@ static void answers_come_back_and_make_receipts(void **state) {
     struct buf receipt;
     struct verify_report report;
     buf_init(&receipt, LIMIT_RECEIPT);
-    assert_int_equal(client_query_receipt(&receipt, &k->genesis.net, a.query, &a.reply, &a.body, kit_chain_proof(k, 0x1, false)),
+    assert_int_equal(client_query_receipt(&receipt, &k->genesis.net, a.query, &a.reply, &a.body,
+                                          kit_chain_proof(k, 0x1, false)),
                      OK);
     if (verify_receipt(&report, buf_bytes(&receipt), &k->genesis, &w->f) != OK) fail_msg("%s", w->f.detail);
     assert_int_equal(report.kind, VERIFY_QUERY);

@@ -84,7 +84,8 @@ static bool find_payload(size_t *at, struct bytes block, struct bytes payload) {
     return false;
 }
 
-static err_t put_entries(struct store_txn *t, const struct chain_effects *effects, uint64_t height, struct bytes block) {
+static err_t put_entries(struct store_txn *t, const struct chain_effects *effects, uint64_t height,
+                         struct bytes block) {
     struct buf record;
     buf_init(&record, ENTRY_SIZE + 1 + LIMIT_TX);
     err_t err = OK;

@@ -76,9 +76,10 @@ static void in_block_or_not(void **state) {
     for (size_t i = 0; i < sizeof block; i++) block[i] = (uint8_t)(i * 31 ^ i >> 8);
     memset(foreign, 0xee, sizeof foreign);
     const struct bytes payloads[] = {
-        bytes_of(block + 300, 600),    bytes_of(block + 904, 700),   bytes_of(foreign, sizeof foreign),
-        bytes_of(block + 1700, 100),   bytes_of(block + 1800, 10),   bytes_of(block + 18000, 2000),
-        bytes_of(block + 1900, 64),    BYTES_NONE,
+        bytes_of(block + 300, 600),        bytes_of(block + 904, 700),
+        bytes_of(foreign, sizeof foreign), bytes_of(block + 1700, 100),
+        bytes_of(block + 1800, 10),        bytes_of(block + 18000, 2000),
+        bytes_of(block + 1900, 64),        BYTES_NONE,
     };
     const bool inside[] = {true, true, false, true, false, false, true, false};
     save(BYTES(block), 0, payloads, 8);
@@ -99,12 +100,18 @@ static void in_block_or_not(void **state) {
 static void records_that_lie(void **state) {
     (void)state;
     static const struct {
-        size_t size;    /* of the record after the entry's header */
+        size_t size; /* of the record after the entry's header */
         uint64_t height;
         uint32_t offset, length;
     } bad[] = {
-        {17, HEIGHT + 1, 0, 10},  {17, HEIGHT, 0, 101},         {17, HEIGHT, 101, 0},  {17, HEIGHT, UINT32_MAX, 2},
-        {17, HEIGHT, 2, UINT32_MAX}, {16, HEIGHT, 0, 10},       {18, HEIGHT, 0, 10},   {1, 0, 0, 0},
+        {17, HEIGHT + 1, 0, 10},
+        {17, HEIGHT, 0, 101},
+        {17, HEIGHT, 101, 0},
+        {17, HEIGHT, UINT32_MAX, 2},
+        {17, HEIGHT, 2, UINT32_MAX},
+        {16, HEIGHT, 0, 10},
+        {18, HEIGHT, 0, 10},
+        {1, 0, 0, 0},
         {0, 0, 0, 0},
     };
     uint8_t block[100] = {0}, key[16], header[ENTRY_SIZE];

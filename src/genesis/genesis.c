@@ -6,10 +6,10 @@
 
 #include "genesis/internal.h"
 
-#define RELEASES_MAX      64
+#define RELEASES_MAX 64
 #define VALIDATOR_POWER_MAX ((uint64_t)1 << 40) /* 512 of them stay below CometBFT's total of 2^60 */
-#define MEASUREMENT_MIN   32
-#define MEASUREMENT_MAX   48
+#define MEASUREMENT_MIN 32
+#define MEASUREMENT_MAX 48
 
 /* --- canonical text (N1) ------------------------------------------------------------------------------------------- */
 
@@ -106,9 +106,10 @@ static err_t parse_time(struct light_time *out, const char *text) {
     static const uint8_t month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     const char *at = text;
     int64_t year, month, day, hour, minute, second, nanos = 0;
-    if (!take_number(&at, 4, 1970, 9999, &year) || *at++ != '-' || !take_number(&at, 2, 1, 12, &month) || *at++ != '-' ||
-        !take_number(&at, 2, 1, month_days[month - 1], &day) || *at++ != 'T' || !take_number(&at, 2, 0, 23, &hour) ||
-        *at++ != ':' || !take_number(&at, 2, 0, 59, &minute) || *at++ != ':' || !take_number(&at, 2, 0, 59, &second)) {
+    if (!take_number(&at, 4, 1970, 9999, &year) || *at++ != '-' || !take_number(&at, 2, 1, 12, &month) ||
+        *at++ != '-' || !take_number(&at, 2, 1, month_days[month - 1], &day) || *at++ != 'T' ||
+        !take_number(&at, 2, 0, 23, &hour) || *at++ != ':' || !take_number(&at, 2, 0, 59, &minute) || *at++ != ':' ||
+        !take_number(&at, 2, 0, 59, &second)) {
         return E_MALFORMED;
     }
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;

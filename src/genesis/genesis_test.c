@@ -10,17 +10,17 @@
 #include <jansson.h>
 
 #define TIME "2026-11-25T00:00:00Z"
-#define K1   "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-#define K2   "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
-#define K3   "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
-#define M1   "1111111111111111111111111111111111111111111111111111111111111111"
-#define M48  M1 "22222222222222222222222222222222"
+#define K1 "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+#define K2 "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+#define K3 "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
+#define M1 "1111111111111111111111111111111111111111111111111111111111111111"
+#define M48 M1 "22222222222222222222222222222222"
 
-#define STATE                                                                                                   \
-    "{\"accounts\": [{\"public_key\": \"" K1 "\", \"balance\": \"1000\"}, {\"balance\": \"0\", \"public_key\": \"" K2 \
-    "\"}], \"validators\": [{\"public_key\": \"" K1 "\", \"power\": 1}, {\"public_key\": \"" K3 "\", \"power\": 10}],"  \
-    " \"releases\": [{\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"w 1\", \"publisher\": \"" K1       \
-    "\"}, {\"measurement\": \"" M48 "\", \"role\": \"key-service\", \"name\": \"\", \"publisher\": \"" K1 "\"}],"       \
+#define STATE                                                                                                          \
+    "{\"accounts\": [{\"public_key\": \"" K1 "\", \"balance\": \"1000\"}, {\"balance\": \"0\", \"public_key\": \"" K2  \
+    "\"}], \"validators\": [{\"public_key\": \"" K1 "\", \"power\": 1}, {\"public_key\": \"" K3 "\", \"power\": 10}]," \
+    " \"releases\": [{\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"w 1\", \"publisher\": \"" K1      \
+    "\"}, {\"measurement\": \"" M48 "\", \"role\": \"key-service\", \"name\": \"\", \"publisher\": \"" K1 "\"}],"      \
     " \"params\": {\"allow_simulation\": true, \"sim_issuers\": [\"" K2 "\"], \"key_operators\": [\"" K1 "\"]}}"
 
 static void make(struct buf *out, const char *state) {
@@ -68,7 +68,9 @@ static void make_and_read(void **state) {
     assert_int_equal(strlen(g.chain_id), 46);
     network_id(&net, g.chain_id, &h);
     assert_true(hash_equal(&net, &g.net));
-    assert_int_equal(strncmp((const char *)g.app_state.data, "{\"accounts\":[{\"balance\":\"1000\",\"public_key\":", 44), 0);
+    assert_int_equal(strncmp((const char *)g.app_state.data,
+                             "{\"accounts\":[{\"balance\":\"1000\",\"public_key\":", 44),
+                     0);
     genesis_free(&g);
     buf_fini(&json);
 }
@@ -149,12 +151,15 @@ static const struct bad_state {
     {"{" V ", \"accounts\": [{\"public_key\": \"" K1 "\", \"balance\": \"340282366920938463463374607431768211456\"}]}",
      E_OVERFLOW, "below 2^128"},
     {"{" V ", \"accounts\": [{\"public_key\": \"" K1
-     "\", \"balance\": \"340282366920938463463374607431768211455\"}, {\"public_key\": \"" K2 "\", \"balance\": \"1\"}]}",
+     "\", \"balance\": \"340282366920938463463374607431768211455\"}, {\"public_key\": \"" K2
+     "\", \"balance\": \"1\"}]}",
      E_RANGE, "add up"},
     {"{" V ", \"accounts\": [{\"public_key\": \"" K1 "\", \"balance\": \"1\"}, {\"public_key\": \"" K1
-     "\", \"balance\": \"1\"}]}", E_DUPLICATE, K1},
+     "\", \"balance\": \"1\"}]}",
+     E_DUPLICATE, K1},
     {"{" V ", \"accounts\": [{\"public_key\": \"D75A980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\", "
-     "\"balance\": \"1\"}]}", E_MALFORMED, "lower-case"},
+     "\"balance\": \"1\"}]}",
+     E_MALFORMED, "lower-case"},
     {"{" V ", \"accounts\": [{\"public_key\": \"d75a\", \"balance\": \"1\"}]}", E_MALFORMED, "accounts[0].public_key"},
     {"{\"validators\": [{\"public_key\": \"" K1 "\", \"power\": 0}]}", E_RANGE, "power is 0"},
     {"{\"validators\": [{\"public_key\": \"" K1 "\", \"power\": -1}]}", E_RANGE, "-1"},
@@ -165,18 +170,23 @@ static const struct bad_state {
     {"{\"validators\": [{\"public_key\": \"" K1 "\", \"power\": 1}, {\"public_key\": \"" K1 "\", \"power\": 2}]}",
      E_DUPLICATE, "twice"},
     {"{" V ", \"releases\": [{\"measurement\": \"" M1 "\", \"role\": \"boss\", \"name\": \"\", \"publisher\": \"" K1
-     "\"}]}", E_MALFORMED, "\"boss\""},
+     "\"}]}",
+     E_MALFORMED, "\"boss\""},
     {"{" V ", \"releases\": [{\"measurement\": \"1111\", \"role\": \"worker\", \"name\": \"\", \"publisher\": \"" K1
-     "\"}]}", E_MALFORMED, "measurement"},
-    {"{" V ", \"releases\": [{\"measurement\": \"" M48 "33\", \"role\": \"worker\", \"name\": \"\", \"publisher\": \"" K1
-     "\"}]}", E_MALFORMED, "measurement"},
-    {"{" V ", \"releases\": [{\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"a\\\"b\", \"publisher\": \"" K1
-     "\"}]}", E_MALFORMED, "0x22"},
-    {"{" V ", \"releases\": [{\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"\xc3\xa9\", \"publisher\": \""
-     K1 "\"}]}", E_MALFORMED, "0xc3"},
+     "\"}]}",
+     E_MALFORMED, "measurement"},
+    {"{" V ", \"releases\": [{\"measurement\": \"" M48
+     "33\", \"role\": \"worker\", \"name\": \"\", \"publisher\": \"" K1 "\"}]}",
+     E_MALFORMED, "measurement"},
+    {"{" V ", \"releases\": [{\"measurement\": \"" M1
+     "\", \"role\": \"worker\", \"name\": \"a\\\"b\", \"publisher\": \"" K1 "\"}]}",
+     E_MALFORMED, "0x22"},
+    {"{" V ", \"releases\": [{\"measurement\": \"" M1
+     "\", \"role\": \"worker\", \"name\": \"\xc3\xa9\", \"publisher\": \"" K1 "\"}]}",
+     E_MALFORMED, "0xc3"},
     {"{" V ", \"releases\": [{\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"\", \"publisher\": \"" K1
-     "\"}, {\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"\", \"publisher\": \"" K1 "\"}]}", E_DUPLICATE,
-     "one measurement"},
+     "\"}, {\"measurement\": \"" M1 "\", \"role\": \"worker\", \"name\": \"\", \"publisher\": \"" K1 "\"}]}",
+     E_DUPLICATE, "one measurement"},
     {"{" V ", \"params\": []}", E_MALFORMED, "params is not an object"},
     {"{" V ", \"params\": {\"fee\": \"1\"}}", E_MALFORMED, "app_state.params.fee is not known"},
     {"{" V ", \"params\": {\"fee_base\": 1}}", E_MALFORMED, "params.fee_base"},
@@ -210,11 +220,23 @@ static void bad_states_are_refused(void **state) {
 
 static void bad_times_are_refused(void **state) {
     (void)state;
-    const char *const bad[] = {"", "2026-11-25", "2026-11-25T00:00:00", "2026-11-25T00:00:00+00:00", "2026-13-01T00:00:00Z",
-                               "2026-00-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
-                               "2026-11-25T24:00:00Z", "2026-11-25T00:60:00Z", "2026-11-25T00:00:60Z",
-                               "2026-11-25 00:00:00Z", "2026-11-25T00:00:00.Z", "2026-11-25T00:00:00.1234567890Z",
-                               "2026-11-25T00:00:00Z ", "1969-12-31T23:59:59Z", "2100-02-29T00:00:00Z"};
+    const char *const bad[] = {"",
+                               "2026-11-25",
+                               "2026-11-25T00:00:00",
+                               "2026-11-25T00:00:00+00:00",
+                               "2026-13-01T00:00:00Z",
+                               "2026-00-01T00:00:00Z",
+                               "2026-02-29T00:00:00Z",
+                               "2026-04-31T00:00:00Z",
+                               "2026-11-25T24:00:00Z",
+                               "2026-11-25T00:60:00Z",
+                               "2026-11-25T00:00:60Z",
+                               "2026-11-25 00:00:00Z",
+                               "2026-11-25T00:00:00.Z",
+                               "2026-11-25T00:00:00.1234567890Z",
+                               "2026-11-25T00:00:00Z ",
+                               "1969-12-31T23:59:59Z",
+                               "2100-02-29T00:00:00Z"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct buf json;
         struct fault f = {0};
@@ -320,9 +342,12 @@ static void bad_documents_are_refused(void **state) {
 int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(make_and_read),          cmocka_unit_test(layout_is_free),
-        cmocka_unit_test(validators_in_set_order), cmocka_unit_test(bad_states_are_refused),
-        cmocka_unit_test(bad_times_are_refused),  cmocka_unit_test(times),
+        cmocka_unit_test(make_and_read),
+        cmocka_unit_test(layout_is_free),
+        cmocka_unit_test(validators_in_set_order),
+        cmocka_unit_test(bad_states_are_refused),
+        cmocka_unit_test(bad_times_are_refused),
+        cmocka_unit_test(times),
         cmocka_unit_test(bad_documents_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

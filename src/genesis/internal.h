@@ -8,9 +8,9 @@
 #include "genesis/genesis.h"
 
 #define GENESIS_INTEGER_MAX ((uint64_t)1 << 53) /* exclusive: integers that every JSON reader keeps exact */
-#define GENESIS_TEXT_MAX    256
+#define GENESIS_TEXT_MAX 256
 #define GENESIS_BUCKETS_MAX 32
-#define GENESIS_LIST_MAX    16 /* issuers, publishers, key operators: evidence is checked against each */
+#define GENESIS_LIST_MAX 16 /* issuers, publishers, key operators: evidence is checked against each */
 
 /* place names the value in refusals ("app_state.params.fee_base"). E_MALFORMED: another type; E_RANGE. */
 err_t genesis_integer(uint64_t *out, const json_t *value, const char *place, uint64_t max, struct fault *f) MUST_CHECK;

@@ -251,8 +251,8 @@ static err_t seal_part(struct sealed_part *out, const struct keyd *k, const stru
     return err;
 }
 
-static err_t write_answer(struct buf *out, const struct keyd *k, const struct records *r, uint32_t seat, uint64_t height,
-                          const Nacre__ReleaseRequest *request, const struct hash *request_hash,
+static err_t write_answer(struct buf *out, const struct keyd *k, const struct records *r, uint32_t seat,
+                          uint64_t height, const Nacre__ReleaseRequest *request, const struct hash *request_hash,
                           const struct secret *fresh) {
     struct sealed_part parts[RELEASE_EPOCHS_MAX];
     Nacre__ReleaseItem items[RELEASE_EPOCHS_MAX], *list[RELEASE_EPOCHS_MAX];
@@ -292,8 +292,8 @@ static err_t judge(uint32_t *seat, struct keyd *k, const struct records *r, cons
     return take_rate(k, request, now_ms, f);
 }
 
-err_t keyd_answer(struct keyd *k, struct buf *out, struct bytes request_bytes, struct bytes state_bytes, uint64_t now_ms,
-                  const struct secret *fresh, struct fault *f) {
+err_t keyd_answer(struct keyd *k, struct buf *out, struct bytes request_bytes, struct bytes state_bytes,
+                  uint64_t now_ms, const struct secret *fresh, struct fault *f) {
     Nacre__ReleaseRequest *request = NULL;
     Nacre__StateAnswer *state = NULL;
     struct records records = {0};

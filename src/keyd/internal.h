@@ -8,7 +8,8 @@
 #define KEYD_GENERATION 1
 #define KEYD_SHARING 1
 
-#define KEYD_NONCES 4096     /* requests remembered against replay; a replayed one gives an old answer to the same key only */
+#define KEYD_NONCES \
+    4096 /* requests remembered against replay; a replayed one gives an old answer to the same key only */
 #define KEYD_RATE_SLOTS 1024 /* workers counted at once; more share a slot, which only slows them */
 #define KEYD_RATE_WINDOW_MS 60000
 #define KEYD_RATE_MAX 120      /* answers per worker and window: a boot asks once per cluster and epoch batch */

@@ -29,7 +29,8 @@ void keyd_secret_save(const struct keyd *k, struct buf *secret);
 void keyd_bundle(const struct keyd *k, struct report_bundle *out, uint32_t incarnation, uint64_t block_height,
                  const struct hash *block_hash);
 err_t keyd_registration(const struct keyd *k, struct buf *register_key_service, const struct report_bundle *bundle,
-                        uint32_t index, struct bytes evidence, const char *endpoint, const struct secret *fresh) MUST_CHECK;
+                        uint32_t index, struct bytes evidence, const char *endpoint, const struct secret *fresh)
+    MUST_CHECK;
 
 /* A newer light block. E_BAD_HEADER, E_BAD_COMMIT, E_ROLLBACK (older than known: ignored), E_CONFLICT (another final block at
  * the known height: the service stops answering for good, which keyd_secret_save remembers). The known block again: OK, and
@@ -39,7 +40,8 @@ uint64_t keyd_height(const struct keyd *k);
 
 /* The state keys whose proofs are needed to judge a request: the shell fetches a StateAnswer for them (worker, cluster, sharing,
  * params, and the release of the measurement that the request names). At most 5. E_MALFORMED, E_WRONG_NETWORK. */
-err_t keyd_needs(const struct keyd *k, struct state_key *keys, size_t *count, struct bytes request, struct fault *f) MUST_CHECK;
+err_t keyd_needs(const struct keyd *k, struct state_key *keys, size_t *count, struct bytes request, struct fault *f)
+    MUST_CHECK;
 /* Judges and answers. state: StateAnswer for the needed keys at one light block (observed as by keyd_observe). Appends the
  * ReleaseAnswer. Refusals per rule S5 in f: WRONG_NETWORK, BAD_SIGNATURE, UNKNOWN_WORKER, NOT_PERMITTED, POLICY, STALE_EPOCH,
  * EXPIRED, DUPLICATE (nonce), BUSY (rate), NOT_READY (not registered, or no fresh view). */

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#define NOW    UINT64_C(1000000)
-#define KEYS   5 /* what a request is judged by */
+#define NOW UINT64_C(1000000)
+#define KEYS 5   /* what a request is judged by */
 #define WORKER 1 /* who asks, if nothing else is said */
 
 struct world {

@@ -26,19 +26,19 @@ static err_t unpack(const ProtobufCMessageDescriptor *type, const char *hex) {
     return err;
 }
 
-#define TX(hex)      unpack(&nacre__tx__descriptor, (hex))
+#define TX(hex) unpack(&nacre__tx__descriptor, (hex))
 #define COMMAND(hex) unpack(&nacre__command__descriptor, (hex))
 
 static void canonical_bytes_are_taken(void **state) {
     (void)state;
     assert_int_equal(TX(""), OK);
     assert_int_equal(TX("0a0101"), OK);
-    assert_int_equal(TX("0a01011200"), OK);                     /* an empty nested message that is present */
-    assert_int_equal(TX("0a0101120408011200"), E_MALFORMED);    /* public_key present but empty */
-    assert_int_equal(TX("0a01011205080112010a"), OK);           /* scheme, one-byte key */
-    assert_int_equal(TX("12001200"), OK);                       /* two repeated ones */
+    assert_int_equal(TX("0a01011200"), OK);                  /* an empty nested message that is present */
+    assert_int_equal(TX("0a0101120408011200"), E_MALFORMED); /* public_key present but empty */
+    assert_int_equal(TX("0a01011205080112010a"), OK);        /* scheme, one-byte key */
+    assert_int_equal(TX("12001200"), OK);                    /* two repeated ones */
     assert_int_equal(COMMAND("1001"), OK);
-    assert_int_equal(COMMAND("10ffffffffffffffffff01"), OK);    /* UINT64_MAX */
+    assert_int_equal(COMMAND("10ffffffffffffffffff01"), OK);                       /* UINT64_MAX */
     assert_int_equal(unpack(&nacre__release_request__descriptor, "2a020102"), OK); /* packed epochs */
     assert_int_equal(unpack(&nacre__worker_record__descriptor, "1a027730"), OK);   /* a string */
     assert_int_equal(unpack(&nacre__command_receipt__descriptor, "3001"), OK);     /* sint32 -1 */
@@ -75,7 +75,10 @@ static void other_encodings_are_refused(void **state) {
         {&nacre__tx_body__descriptor, "52025001", "an unknown field inside the oneof"},
         {&nacre__tx_body__descriptor, "52005a00", "two members of one oneof"},
         {&nacre__tx_body__descriptor, "52005200", "one member of a oneof twice"},
-        {&nacre__query_body__descriptor, "0a042202" "2801", "an unknown field two levels down"},
+        {&nacre__query_body__descriptor,
+         "0a042202"
+         "2801",
+         "an unknown field two levels down"},
         {&nacre__release_request__descriptor, "28012802", "a packed list sent unpacked"},
         {&nacre__release_request__descriptor, "2a01012a0102", "a packed list in two pieces"},
         {&nacre__release_request__descriptor, "2a028100", "a long varint in a packed list"},
@@ -212,9 +215,12 @@ static void fields_have_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(canonical_bytes_are_taken),     cmocka_unit_test(other_encodings_are_refused),
-        cmocka_unit_test(accepted_means_the_same_bytes), cmocka_unit_test(sizes_are_bounded),
-        cmocka_unit_test(big_messages_are_taken),        cmocka_unit_test(packing_into_a_full_buffer_fails),
+        cmocka_unit_test(canonical_bytes_are_taken),
+        cmocka_unit_test(other_encodings_are_refused),
+        cmocka_unit_test(accepted_means_the_same_bytes),
+        cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(big_messages_are_taken),
+        cmocka_unit_test(packing_into_a_full_buffer_fails),
         cmocka_unit_test(fields_have_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,8 +16,8 @@ static err_t check_answer(const struct hash *net, const Nacre__SharingRecord *sh
     uint8_t signature[SIGNATURE_SIZE];
     struct hash digest;
     if (answer->generation != sharing->generation || answer->sharing != sharing->sharing) {
-        return fault_set(f, E_BAD_PROOF, "answer of generation %u sharing %u, the chain has %u and %u", answer->generation,
-                         answer->sharing, sharing->generation, sharing->sharing);
+        return fault_set(f, E_BAD_PROOF, "answer of generation %u sharing %u, the chain has %u and %u",
+                         answer->generation, answer->sharing, sharing->generation, sharing->sharing);
     }
     if (!bytes_equal(codec_bytes(answer->request_hash), BYTES(request_hash->bytes))) {
         return fault_set(f, E_BAD_PROOF, "the answer is to another request");
@@ -85,8 +85,8 @@ static err_t check_epochs(const Nacre__ReleaseRequest *request, const Nacre__Rel
     }
     for (size_t i = 0; i < answer->n_items; i++) {
         if (answer->items[i]->epoch != request->epochs[i]) {
-            return fault_set(f, E_BAD_PROOF, "a part of epoch %lu, asked for %lu", (unsigned long)answer->items[i]->epoch,
-                             (unsigned long)request->epochs[i]);
+            return fault_set(f, E_BAD_PROOF, "a part of epoch %lu, asked for %lu",
+                             (unsigned long)answer->items[i]->epoch, (unsigned long)request->epochs[i]);
         }
     }
     return OK;

@@ -14,7 +14,7 @@ struct release_part {
     struct point z;
 };
 err_t release_open(struct release_part *parts, size_t *count, uint32_t *seat, const struct hash *net,
-                       const Nacre__SharingRecord *sharing, struct bytes request, struct bytes answer,
-                       const struct hpke_key *worker_key, struct fault *f) MUST_CHECK;
+                   const Nacre__SharingRecord *sharing, struct bytes request, struct bytes answer,
+                   const struct hpke_key *worker_key, struct fault *f) MUST_CHECK;
 
 #endif

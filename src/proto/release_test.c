@@ -96,7 +96,8 @@ struct scene {
     struct buf request_bytes, answer_bytes;
     struct hash request_hash;
     /* of the answer */
-    uint8_t enc[RELEASE_EPOCHS_MAX + 1][KEY_SIZE], ciphertext[RELEASE_EPOCHS_MAX + 1][32 + DLEQ_PROOF_SIZE + AEAD_TAG_SIZE];
+    uint8_t enc[RELEASE_EPOCHS_MAX + 1][KEY_SIZE],
+        ciphertext[RELEASE_EPOCHS_MAX + 1][32 + DLEQ_PROOF_SIZE + AEAD_TAG_SIZE];
     Nacre__ReleaseItem items[RELEASE_EPOCHS_MAX + 1], *list[RELEASE_EPOCHS_MAX + 1];
     Nacre__ReleaseAnswer answer;
 };
@@ -248,7 +249,8 @@ static void every_bit_matters(void **state) {
         s.request_bytes.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
     size_t size = s.answer_bytes.size;
-    for (s.answer_bytes.size = 0; s.answer_bytes.size < size; s.answer_bytes.size++) assert_int_not_equal(opened(&s), OK);
+    for (s.answer_bytes.size = 0; s.answer_bytes.size < size; s.answer_bytes.size++)
+        assert_int_not_equal(opened(&s), OK);
     assert_int_equal(opened(&s), OK);
     buf_put_u8(&s.answer_bytes, 0);
     assert_int_equal(opened(&s), E_MALFORMED);
@@ -261,8 +263,9 @@ static void signed_lies_are_refused(void **state) {
     struct scalar wrong;
     uint8_t uniform[64] = {9};
     scalar_from_uniform(&wrong, uniform);
-    static const err_t expected[] = {E_BAD_PROOF, E_BAD_PROOF, E_NOT_FOUND,     E_BAD_PROOF, E_MALFORMED, E_MALFORMED, E_MALFORMED,
-                                     E_BAD_PROOF, E_BAD_PROOF, E_BAD_SIGNATURE, E_DECRYPT,   E_DECRYPT,   E_MALFORMED, E_BAD_SIGNATURE};
+    static const err_t expected[] = {E_BAD_PROOF, E_BAD_PROOF, E_NOT_FOUND, E_BAD_PROOF,    E_MALFORMED,
+                                     E_MALFORMED, E_MALFORMED, E_BAD_PROOF, E_BAD_PROOF,    E_BAD_SIGNATURE,
+                                     E_DECRYPT,   E_DECRYPT,   E_MALFORMED, E_BAD_SIGNATURE};
     for (size_t lie = 0; lie < sizeof expected / sizeof *expected; lie++) {
         struct scene s;
         struct hash other_request = {{1}};
@@ -279,13 +282,13 @@ static void signed_lies_are_refused(void **state) {
         case 4: s.answer.n_items = 0; break;
         case 5: s.items[0].enc.len = 31; break;
         case 6: s.items[0].ciphertext.len--; break;
-        case 7: seal_item(&s, 0, 40, &wrong); break;     /* a part of another share: its own proof is right */
-        case 8: s.items[0].epoch = 41; break;            /* the part of epoch 40, called 41 */
-        case 9: key = &other; break;                     /* signed by another key */
+        case 7: seal_item(&s, 0, 40, &wrong); break; /* a part of another share: its own proof is right */
+        case 8: s.items[0].epoch = 41; break;        /* the part of epoch 40, called 41 */
+        case 9: key = &other; break;                 /* signed by another key */
         case 10: s.enc[0][0] ^= 1; break;
         case 11: s.ciphertext[0][50] ^= 1; break;
-        case 12: memset(s.enc[0], 0, KEY_SIZE); break;   /* a low-order point */
-        case 13: s.answer.seat = 2; break;               /* signed by seat 1, said to be seat 2's */
+        case 12: memset(s.enc[0], 0, KEY_SIZE); break; /* a low-order point */
+        case 13: s.answer.seat = 2; break;             /* signed by seat 1, said to be seat 2's */
         default: fail();
         }
         sign_answer(&s, key);

@@ -393,7 +393,8 @@ void rule_ratchet_init(struct secret *out, const struct hash *net, const struct 
     key_derive(out, net, root, PURPOSE_PROGRAM, cluster, 0, &label);
 }
 
-void rule_ratchet_step(struct secret *ratchet, const struct hash *head, uint64_t index, const struct secret *epoch_key) {
+void rule_ratchet_step(struct secret *ratchet, const struct hash *head, uint64_t index,
+                       const struct secret *epoch_key) {
     struct buf b;
     buf_init(&b, 256);
     put_context(&b, CTX_RATCHET);

@@ -14,7 +14,7 @@
 
 #define RULES_SUITE 1
 #define RULES_LANES 64
-#define RULES_NEVER_RAN 256 /* L5: a status from here on is 256 + an error code, and no program ran */
+#define RULES_NEVER_RAN 256    /* L5: a status from here on is 256 + an error code, and no program ran */
 #define RULES_HANDOVERS_MAX 64 /* key rotations of one account: bounds the signatures a speaker makes us check */
 
 /* --- transactions (T1, T2, T3) --- */
@@ -35,18 +35,25 @@ struct state_key {
 static inline struct bytes state_key_bytes(const struct state_key *k) {
     return (struct bytes){k->bytes, k->size};
 }
-struct state_key state_key_hash(char kind, const struct hash *id);               /* a w r p u */
-struct state_key state_key_number(char kind, uint64_t number);                   /* c b k q */
-struct state_key state_key_lane(const struct hash *account, uint32_t lane);      /* n */
-struct state_key state_key_chunk(const struct hash *code_hash, uint32_t chunk);  /* v */
-struct state_key state_key_due(uint64_t height, uint64_t number);                /* d */
-struct state_key state_key_global(const char *name);                             /* g */
-struct state_key state_key_release(struct bytes measurement);                    /* r; 32..40 bytes, longer hashed */
+struct state_key state_key_hash(char kind, const struct hash *id);              /* a w r p u */
+struct state_key state_key_number(char kind, uint64_t number);                  /* c b k q */
+struct state_key state_key_lane(const struct hash *account, uint32_t lane);     /* n */
+struct state_key state_key_chunk(const struct hash *code_hash, uint32_t chunk); /* v */
+struct state_key state_key_due(uint64_t height, uint64_t number);               /* d */
+struct state_key state_key_global(const char *name);                            /* g */
+struct state_key state_key_release(struct bytes measurement);                   /* r; 32..40 bytes, longer hashed */
 
 /* --- cluster logs (G1..G3) --- */
 enum entry_type {
-    ENTRY_COMMAND = 1, ENTRY_DEPLOY, ENTRY_UPGRADE, ENTRY_EPOCH, ENTRY_MEMBERS, ENTRY_TICK, ENTRY_FREEZE,
-    ENTRY_EXEC_VERSION, ENTRY_CREATED
+    ENTRY_COMMAND = 1,
+    ENTRY_DEPLOY,
+    ENTRY_UPGRADE,
+    ENTRY_EPOCH,
+    ENTRY_MEMBERS,
+    ENTRY_TICK,
+    ENTRY_FREEZE,
+    ENTRY_EXEC_VERSION,
+    ENTRY_CREATED
 };
 struct entry {
     uint64_t index, height, time_ms;
@@ -69,8 +76,8 @@ void rule_blind_key(struct secret *out, const struct hash *net, uint64_t cluster
 void rule_state_root(struct hash *out, const struct secret *blind_key, uint64_t index, const struct hash *map_root);
 void rule_output_salt(struct hash *out, const struct secret *blind_key, uint64_t index);
 void rule_output_hash(struct hash *out, const struct hash *salt, uint32_t status, int32_t code, struct bytes output);
-void rule_output_leaf(struct hash *leaf_hash, const Nacre__OutputLeaf *leaf); /* RFC 6962 leaf hash */
-void rule_checkpoint_leaf(struct hash *leaf_hash, const Nacre__CheckpointRecord *c); /* B2 */
+void rule_output_leaf(struct hash *leaf_hash, const Nacre__OutputLeaf *leaf);                  /* RFC 6962 leaf hash */
+void rule_checkpoint_leaf(struct hash *leaf_hash, const Nacre__CheckpointRecord *c);           /* B2 */
 void rule_block_leaf(struct hash *leaf_hash, uint64_t height, const struct hash *header_hash); /* B1 */
 
 /* --- workers and key services (W2, A2, S1..S4) --- */

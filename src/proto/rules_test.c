@@ -49,7 +49,7 @@ static struct hash filled(uint8_t byte) {
     return h;
 }
 #define SAME(a, b) assert_memory_equal((a).bytes, (b).bytes, HASH_SIZE)
-#define RAW(t, h)  raw((t), (h).bytes, HASH_SIZE)
+#define RAW(t, h) raw((t), (h).bytes, HASH_SIZE)
 
 static const uint64_t BIG = UINT64_C(0x0102030405060708);
 static const uint32_t MID = 0x0a0b0c0d;
@@ -201,8 +201,14 @@ static void state_keys(void **state) {
 /* --- logs ---------------------------------------------------------------------------------------------------------------- */
 
 static struct entry sample_entry(void) {
-    return (struct entry){.index = BIG,          .height = BIG + 1,        .time_ms = BIG + 2,   .type = ENTRY_UPGRADE,
-                          .sender = filled(0xaa), .payload_hash = filled(0xbb), .payload_size = 77, .gas_limit = BIG + 3};
+    return (struct entry){.index = BIG,
+                          .height = BIG + 1,
+                          .time_ms = BIG + 2,
+                          .type = ENTRY_UPGRADE,
+                          .sender = filled(0xaa),
+                          .payload_hash = filled(0xbb),
+                          .payload_size = 77,
+                          .gas_limit = BIG + 3};
 }
 
 static void log_entries(void **state) {
@@ -480,7 +486,10 @@ static void tree_leaves(void **state) {
 
 static void report_data(void **state) {
     (void)state;
-    struct report_bundle b = {.role = ROLE_KEY_SERVICE, .id = filled(1), .incarnation = MID, .block_height = BIG,
+    struct report_bundle b = {.role = ROLE_KEY_SERVICE,
+                              .id = filled(1),
+                              .incarnation = MID,
+                              .block_height = BIG,
                               .block_hash = filled(2)};
     memset(b.sign_key, 3, KEY_SIZE);
     memset(b.hpke_key, 4, KEY_SIZE);

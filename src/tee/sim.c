@@ -99,7 +99,8 @@ err_t tee_sim_measure(struct hash *out, const char *program_path, struct fault *
     bool failed = ferror(file) != 0;
     (void)fclose(file);
     if (failed) return fault_set(f, E_IO, "%s: reading failed after %zu bytes", program_path, total);
-    if (total > PROGRAM_FILE_MAX) return fault_set(f, E_TOO_BIG, "%s is larger than %zu bytes", program_path, PROGRAM_FILE_MAX);
+    if (total > PROGRAM_FILE_MAX)
+        return fault_set(f, E_TOO_BIG, "%s is larger than %zu bytes", program_path, PROGRAM_FILE_MAX);
     sha256_final(&c, out);
     return OK;
 }

@@ -158,8 +158,8 @@ static void damaged_files_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_platform_is_made_once), cmocka_unit_test(evidence_verifies),
-        cmocka_unit_test(programs_are_measured),   cmocka_unit_test(sealing_keys_are_apart),
+        cmocka_unit_test(a_platform_is_made_once),   cmocka_unit_test(evidence_verifies),
+        cmocka_unit_test(programs_are_measured),     cmocka_unit_test(sealing_keys_are_apart),
         cmocka_unit_test(damaged_files_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

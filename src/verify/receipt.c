@@ -13,7 +13,7 @@ struct run {
     struct fault *fault;
     const struct genesis *genesis;
     struct light_trust trust;
-    struct light_header header;       /* of the light block that proves the state items */
+    struct light_header header;        /* of the light block that proves the state items */
     struct light_header last_handover; /* meaningful if handovers were given */
     Nacre__ClusterRecord *cluster;
     Nacre__ProgramRecord *program;
@@ -120,8 +120,8 @@ static err_t check_state(struct run *r, const Nacre__ChainProof *proof, uint64_t
     err_t err = take_item(r, &r->cluster, &nacre__cluster_record__descriptor, proof->cluster,
                           state_key_number('c', cluster), "cluster");
     if (err == OK) {
-        err = take_item(r, &r->program, &nacre__program_record__descriptor, proof->program, state_key_hash('p', program),
-                        "program");
+        err = take_item(r, &r->program, &nacre__program_record__descriptor, proof->program,
+                        state_key_hash('p', program), "program");
     }
     if (err == OK && r->program->cluster != cluster) {
         err = fault_set(r->fault, E_BAD_PROOF, "the program is in cluster %lu", (unsigned long)r->program->cluster);
@@ -148,7 +148,8 @@ static err_t check_worker(struct run *r, const Nacre__WorkerRecord *worker, uint
         return fault_set(r->fault, E_BAD_PROOF, "worker %s signed as incarnation %u, registered is %u", worker->label,
                          incarnation, worker->incarnation);
     }
-    if (worker->sign_key.len != KEY_SIZE) return fault_set(r->fault, E_MALFORMED, "worker %s has no key", worker->label);
+    if (worker->sign_key.len != KEY_SIZE)
+        return fault_set(r->fault, E_MALFORMED, "worker %s has no key", worker->label);
     TRY(verify_member(r->cluster, worker, r->fault));
     if (worker->tier == TIER_SIMULATED) r->report->simulated_voters++;
     return OK;
@@ -187,7 +188,8 @@ static err_t check_quorum(struct run *r) {
     r->report->voters = (uint32_t)r->worker_count;
     r->report->quorum = r->cluster->policy->quorum;
     if (err == OK && (r->report->quorum == 0 || r->report->voters < r->report->quorum)) {
-        err = fault_set(r->fault, E_BAD_PROOF, "%u valid votes, the quorum is %u", r->report->voters, r->report->quorum);
+        err =
+            fault_set(r->fault, E_BAD_PROOF, "%u valid votes, the quorum is %u", r->report->voters, r->report->quorum);
     }
     return note(r, "quorum of workers", err, "%u of %zu members signed the checkpoint at entry %lu (quorum %u)",
                 r->report->voters, r->cluster->n_members, (unsigned long)r->checkpoint->index, r->report->quorum);
@@ -359,8 +361,8 @@ static err_t verify_command(struct run *r, const Nacre__CommandReceipt *receipt)
 static err_t open_query(struct run *r, const Nacre__QueryReceipt *receipt) {
     err_t err = CODEC_UNPACK(&r->query, nacre__query, codec_bytes(receipt->query), LIMIT_TX);
     if (err == OK) err = CODEC_UNPACK(&r->answer, nacre__answer, codec_bytes(receipt->answer), LIMIT_TX);
-    if (err != OK) return fault_set(r->fault, err, "query of %zu bytes or answer of %zu", receipt->query.len,
-                                    receipt->answer.len);
+    if (err != OK)
+        return fault_set(r->fault, err, "query of %zu bytes or answer of %zu", receipt->query.len, receipt->answer.len);
     struct verify_report *report = r->report;
     sha256(&report->request_hash, codec_bytes(receipt->query));
     if (codec_copy(report->program.bytes, HASH_SIZE, r->query->program) != OK ||
@@ -497,15 +499,19 @@ static void write_verdict(struct verify_report *r) {
                        "(quorum %u) agreed that program %s... answered exactly this output.",
                        account, (unsigned long)r->index, (unsigned long)r->cluster, r->voters, r->quorum, program);
     } else {
-        (void)snprintf(r->proven, sizeof r->proven,
-                       "One admitted member of cluster %lu signed that program %s... answered exactly this output to the "
-                       "query of account %s..., from the state after %lu entries.",
-                       (unsigned long)r->cluster, program, account, (unsigned long)r->index);
+        (void)
+            snprintf(r->proven, sizeof r->proven,
+                     "One admitted member of cluster %lu signed that program %s... answered exactly this output to the "
+                     "query of account %s..., from the state after %lu entries.",
+                     (unsigned long)r->cluster, program, account, (unsigned long)r->index);
     }
-    (void)snprintf(r->not_proven, sizeof r->not_proven, "%s%sGenesis alone cannot exclude a long-range fork by keys of "
+    (void)snprintf(r->not_proven, sizeof r->not_proven,
+                   "%s%sGenesis alone cannot exclude a long-range fork by keys of "
                    "former gatekeepers: compare a recent header hash from a source you trust.",
-                   r->simulated_voters ? "The workers were SIMULATED, so nothing here shows that hardware kept the data "
-                                         "private or the program honest. " : "",
+                   r->simulated_voters
+                       ? "The workers were SIMULATED, so nothing here shows that hardware kept the data "
+                         "private or the program honest. "
+                       : "",
                    r->kind == VERIFY_QUERY ? "A query is one worker's word, not a quorum's. " : "");
 }
 
@@ -515,7 +521,8 @@ void verify_report_fini(struct verify_report *r) {
     r->output = BYTES_NONE;
 }
 
-err_t verify_receipt(struct verify_report *out, struct bytes receipt_bytes, const struct genesis *genesis, struct fault *f) {
+err_t verify_receipt(struct verify_report *out, struct bytes receipt_bytes, const struct genesis *genesis,
+                     struct fault *f) {
     struct fault local = {0};
     if (!f) f = &local;
     memset(out, 0, sizeof *out);

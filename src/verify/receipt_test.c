@@ -300,9 +300,7 @@ static void swapped_commands_are_refused(void **state) {
         case 2: r->leaf->program = kit_hash_field(k, &other); break;
         case 3: r->leaf->gas_bucket++; break;
         case 4: r->command = codec_field(kit_command(k, &w->user, other.bytes)); break; /* signed by the user as well */
-        case 5:                                                               /* another entry's chain */
-            r->proof = kit_command_proof(k, w->index + 1, 2, ALL);
-            break;
+        case 5: /* another entry's chain */ r->proof = kit_command_proof(k, w->index + 1, 2, ALL); break;
         case 6:
             r->command.len--;
             want = E_MALFORMED;
@@ -324,7 +322,7 @@ static void log_chains_lead_to_the_checkpoint(void **state) {
         err_t want = E_BAD_PROOF;
         switch (lie) {
         case 0: p->entry_headers.len -= ENTRY_SIZE; break; /* the last one left out */
-        case 1:                                           /* the first one left out */
+        case 1:                                            /* the first one left out */
             p->entry_headers.data += ENTRY_SIZE;
             p->entry_headers.len -= ENTRY_SIZE;
             break;
@@ -375,8 +373,8 @@ static void agreed_lies_are_refused(void **state) {
         w->salt = kit_hash("salt", 0);
         w->output = bytes_str("the answer");
         w->command = kit_command(k, &w->user, NULL);
-        kit_append(k, lie == 1 ? ENTRY_UPGRADE : ENTRY_COMMAND, &sender,
-                   lie == 2 ? bytes_str("another") : w->command, KIT_GAS);
+        kit_append(k, lie == 1 ? ENTRY_UPGRADE : ENTRY_COMMAND, &sender, lie == 2 ? bytes_str("another") : w->command,
+                   KIT_GAS);
         w->index = k->entry_count - 1;
         Nacre__OutputLeaf *leaf = kit_add_output(k, w->index, 0, -3, w->output, &w->salt);
         struct hash hash;
@@ -418,7 +416,8 @@ static void malformed_commands_are_refused(void **state) {
         bool sign_again = false;
         assert_int_equal(CODEC_UNPACK(&tx, nacre__tx, w->command, LIMIT_TX), OK);
         assert_int_equal(CODEC_UNPACK(&body, nacre__tx_body, codec_bytes(tx->body), LIMIT_TX), OK);
-        Nacre__Signature *signature = tx->signatures[0], twice[2] = {*signature, *signature}, *both[2] = {&twice[0], &twice[1]};
+        Nacre__Signature *signature = tx->signatures[0], twice[2] = {*signature, *signature},
+                         *both[2] = {&twice[0], &twice[1]};
         Nacre__Tx changed = *tx;
         Nacre__Transfer transfer = NACRE__TRANSFER__INIT;
         Nacre__TxBody changed_body = *body;

@@ -19,7 +19,8 @@ err_t verify_state_item(const struct light_header *header, const Nacre__StateIte
     if (item->key.len == 0 || item->key.len > LIMIT_MAP_KEY) {
         return fault_set(f, E_MALFORMED, "a state key of %zu bytes", item->key.len);
     }
-    if (item->absent && item->value.len > 0) return fault_set(f, E_MALFORMED, "state %s is absent and has a value", name);
+    if (item->absent && item->value.len > 0)
+        return fault_set(f, E_MALFORMED, "state %s is absent and has a value", name);
 
     struct map_claim claim;
     err_t err = light_verify_state(&claim, header, codec_bytes(item->key), codec_bytes(item->proof));
@@ -77,7 +78,8 @@ static err_t accept_again(const struct light_trust *trust, const struct light_bl
 }
 
 /* Decodes a light block and checks it against trust, which moves forward if the block is newer. */
-static err_t accept_block(struct light_trust *trust, struct light_header *header, struct bytes encoded, struct fault *f) {
+static err_t accept_block(struct light_trust *trust, struct light_header *header, struct bytes encoded,
+                          struct fault *f) {
     struct light_block block = {0};
     err_t err = light_block_decode(&block, encoded);
     if (err != OK) return fault_set(f, err, "a light block of %zu bytes", encoded.size);
@@ -158,7 +160,8 @@ static bool key_vote_counts(const struct hash *net, const Nacre__ClusterRecord *
 err_t verify_input_key(const struct hash *net, const Nacre__ClusterRecord *cluster, const Nacre__InputKey *key,
                        const struct hash *program, Nacre__WorkerRecord *const *workers, size_t worker_count,
                        struct fault *f) {
-    if (!cluster->policy || cluster->policy->quorum == 0) return fault_set(f, E_MALFORMED, "a cluster without a quorum");
+    if (!cluster->policy || cluster->policy->quorum == 0)
+        return fault_set(f, E_MALFORMED, "a cluster without a quorum");
     uint32_t counted = 0;
     for (size_t i = 0; i < key->n_votes; i++) {
         bool repeated = false;
@@ -168,7 +171,8 @@ err_t verify_input_key(const struct hash *net, const Nacre__ClusterRecord *clust
         if (!repeated && key_vote_counts(net, cluster, key, program, key->votes[i], workers, worker_count)) counted++;
     }
     if (counted < cluster->policy->quorum) {
-        return fault_set(f, E_BAD_SIGNATURE, "the input key of epoch %lu is signed by %u present members, the quorum is %u",
+        return fault_set(f, E_BAD_SIGNATURE,
+                         "the input key of epoch %lu is signed by %u present members, the quorum is %u",
                          (unsigned long)key->epoch, counted, cluster->policy->quorum);
     }
     return OK;
@@ -177,8 +181,8 @@ err_t verify_input_key(const struct hash *net, const Nacre__ClusterRecord *clust
 /* --- log pages (rule P1) --------------------------------------------------------------------------------------------- */
 
 /* One entry header: in sequence, heights and times never falling; moves head. */
-static err_t follow_header(struct hash *head, struct entry *last, const struct hash *net, uint64_t cluster, uint64_t index,
-                           struct bytes header, struct fault *f) {
+static err_t follow_header(struct hash *head, struct entry *last, const struct hash *net, uint64_t cluster,
+                           uint64_t index, struct bytes header, struct fault *f) {
     struct entry e;
     if (rule_entry_decode(&e, header) != OK) {
         return fault_set(f, E_MALFORMED, "the header of log entry %lu", (unsigned long)index);
@@ -198,7 +202,8 @@ static err_t check_payload(const Nacre__LogEntry *entry, const struct entry *e, 
     struct hash payload_hash;
     sha256(&payload_hash, codec_bytes(entry->payload));
     if (e->payload_size != entry->payload.len || !hash_equal(&payload_hash, &e->payload_hash)) {
-        return fault_set(f, E_BAD_PROOF, "the payload of log entry %lu is not the ordered one", (unsigned long)e->index);
+        return fault_set(f, E_BAD_PROOF, "the payload of log entry %lu is not the ordered one",
+                         (unsigned long)e->index);
     }
     return OK;
 }
@@ -218,7 +223,8 @@ static err_t follow_page(struct hash *head_after, const Nacre__LogPage *page, co
         return fault_set(f, E_MALFORMED, "a tail of %zu bytes", page->tail_headers.len);
     }
     for (size_t at = 0; at < page->tail_headers.len; at += ENTRY_SIZE, index++) {
-        TRY(follow_header(&head, &last, net, page->cluster, index, bytes_of(page->tail_headers.data + at, ENTRY_SIZE), f));
+        TRY(follow_header(&head, &last, net, page->cluster, index, bytes_of(page->tail_headers.data + at, ENTRY_SIZE),
+                          f));
     }
     if (index != record->log_count || !bytes_equal(BYTES(head.bytes), codec_bytes(record->log_head))) {
         return fault_set(f, E_BAD_PROOF, "the page ends at entry %lu, the proven log has %lu entries with another head",
@@ -239,7 +245,8 @@ static err_t check_page(struct light_trust *trust, struct hash *head_after, Nacr
     TRY(accept_block(trust, &header, codec_bytes(page->light_block), f));
     struct state_key key = state_key_number('c', cluster);
     if (!bytes_equal(codec_bytes(page->record->key), state_key_bytes(&key)) || page->record->absent) {
-        return fault_set(f, E_UNKNOWN_CLUSTER, "%lu at height %lu", (unsigned long)cluster, (unsigned long)header.height);
+        return fault_set(f, E_UNKNOWN_CLUSTER, "%lu at height %lu", (unsigned long)cluster,
+                         (unsigned long)header.height);
     }
     TRY(verify_state_item(&header, page->record, f));
     err_t err = CODEC_UNPACK(record, nacre__cluster_record, codec_bytes(page->record->value), LIMIT_VALUE);

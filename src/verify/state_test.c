@@ -93,7 +93,8 @@ static void every_bit_of_an_answer_matters(void **state) {
     memcpy(bytes, packed.data, packed.size);
     for (size_t bit = 0; bit < 8 * packed.size; bit++) {
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        if (believed(w, bytes_of(bytes, packed.size)) == OK) fail_msg("bit %zu of %zu does not matter", bit, packed.size);
+        if (believed(w, bytes_of(bytes, packed.size)) == OK)
+            fail_msg("bit %zu of %zu does not matter", bit, packed.size);
         bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
         assert_memory_equal(&w->trust, &at_start, sizeof at_start);
     }
@@ -272,8 +273,8 @@ static err_t page_believed(struct world *w, struct bytes page, uint64_t from, co
     Nacre__LogPage *out = NULL;
     Nacre__ClusterRecord *record = NULL;
     memset(&w->f, 0, sizeof w->f);
-    err_t err = verify_log_page(&w->trust, &out, after, &record, page, &w->kit.genesis.net, KIT_CLUSTER, from, before,
-                                &w->f);
+    err_t err =
+        verify_log_page(&w->trust, &out, after, &record, page, &w->kit.genesis.net, KIT_CLUSTER, from, before, &w->f);
     if (err == OK) {
         assert_int_equal(record->log_count, w->kit.entry_count);
         codec_free(record);
@@ -504,7 +505,8 @@ static void input_keys_need_a_quorum(void **state) {
     assert_int_equal(key_believed(w, kit_input_key(k, 1, pk, 0x6), 0x7), OK);
     assert_int_equal(key_believed(w, kit_input_key(k, 1, pk, 0x4), 0x7), E_BAD_SIGNATURE);
     assert_int_equal(key_believed(w, kit_input_key(k, 1, pk, 0x0), 0x7), E_BAD_SIGNATURE);
-    assert_int_equal(key_believed(w, kit_input_key(k, 1, pk, 0x7), 0x1), E_BAD_SIGNATURE); /* whose records are unknown */
+    assert_int_equal(key_believed(w, kit_input_key(k, 1, pk, 0x7), 0x1),
+                     E_BAD_SIGNATURE); /* whose records are unknown */
 
     Nacre__InputKey *key = kit_input_key(k, 1, pk, 0x1);
     key->votes[1] = key->votes[0];

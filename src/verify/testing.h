@@ -22,12 +22,12 @@
 #define KIT_GENERATION 1
 #define KIT_GAS 1000000
 
-#define KIT_MUST(holds)                                                     \
-    do {                                                                    \
-        if (!(holds)) {                                                     \
+#define KIT_MUST(holds)                                                      \
+    do {                                                                     \
+        if (!(holds)) {                                                      \
             fprintf(stderr, "%s:%d: kit: %s\n", __FILE__, __LINE__, #holds); \
-            abort();                                                        \
-        }                                                                   \
+            abort();                                                         \
+        }                                                                    \
     } while (0)
 
 struct kit_worker {
@@ -47,13 +47,13 @@ struct kit {
     struct genesis genesis;
     struct buf genesis_json;
     struct sign_key validator_keys[KIT_VALIDATORS_MAX];
-    size_t validator_count;             /* keys that exist */
-    struct light_validators set, next;  /* of this and the next block */
+    size_t validator_count;            /* keys that exist */
+    struct light_validators set, next; /* of this and the next block */
     struct map *state;
-    uint64_t height;                    /* newest block; 0: none */
-    uint64_t time_ms;                   /* of it */
-    struct light_header header;         /* of it */
-    struct buf block;                   /* encoded, trimmed */
+    uint64_t height;            /* newest block; 0: none */
+    uint64_t time_ms;           /* of it */
+    struct light_header header; /* of it */
+    struct buf block;           /* encoded, trimmed */
     struct hash publisher, measurement;
     size_t worker_count;
     struct kit_worker workers[KIT_WORKERS_MAX];
@@ -78,11 +78,11 @@ static inline void *kit_alloc(struct kit *k, size_t size) {
 }
 
 /* A message of the arena, initialised. */
-#define KIT_NEW(k, type, init)                           \
-    ({                                                   \
-        type *new_ = kit_alloc((k), sizeof(type));       \
-        init(new_);                                      \
-        new_;                                            \
+#define KIT_NEW(k, type, init)                     \
+    ({                                             \
+        type *new_ = kit_alloc((k), sizeof(type)); \
+        init(new_);                                \
+        new_;                                      \
     })
 
 static inline struct bytes kit_copy(struct kit *k, struct bytes x) {
@@ -384,7 +384,8 @@ static inline void kit_add_epoch(struct kit *k, uint64_t number, Nacre__EpochSta
     c->epochs[c->n_epochs++] = epoch;
 }
 
-static inline void kit_sign_key_vote(const struct kit *k, Nacre__KeyVote *vote, const struct kit_worker *w, uint8_t out[SIGNATURE_SIZE]) {
+static inline void kit_sign_key_vote(const struct kit *k, Nacre__KeyVote *vote, const struct kit_worker *w,
+                                     uint8_t out[SIGNATURE_SIZE]) {
     struct hash digest;
     rule_key_vote_digest(&digest, &k->genesis.net, vote);
     sign(out, &w->sign, BYTES(digest.bytes));
@@ -392,7 +393,8 @@ static inline void kit_sign_key_vote(const struct kit *k, Nacre__KeyVote *vote, 
 }
 
 /* An input key of the program for an epoch, voted for by the workers named in signers. */
-static inline Nacre__InputKey *kit_input_key(struct kit *k, uint64_t epoch, const uint8_t public_key[KEY_SIZE], uint32_t signers) {
+static inline Nacre__InputKey *kit_input_key(struct kit *k, uint64_t epoch, const uint8_t public_key[KEY_SIZE],
+                                             uint32_t signers) {
     Nacre__InputKey *key = KIT_NEW(k, Nacre__InputKey, nacre__input_key__init);
     key->epoch = epoch;
     key->public_key = kit_field(k, public_key, KEY_SIZE);
@@ -471,7 +473,8 @@ static inline void kit_make_registry(struct kit *k) {
 }
 
 /* A key service's seat, numbered from 1. */
-static inline Nacre__KeySeat *kit_add_seat(struct kit *k, const uint8_t id_key[KEY_SIZE], const uint8_t public_share[32]) {
+static inline Nacre__KeySeat *kit_add_seat(struct kit *k, const uint8_t id_key[KEY_SIZE],
+                                           const uint8_t public_share[32]) {
     Nacre__KeySeat *seat = KIT_NEW(k, Nacre__KeySeat, nacre__key_seat__init);
     seat->id_key = kit_field(k, id_key, KEY_SIZE);
     seat->public_share = kit_field(k, public_share, 32);
@@ -576,7 +579,8 @@ static inline void kit_make_checkpoint(struct kit *k, uint32_t signers) {
 }
 
 /* What proves the command at an entry whose leaf has this position in the output tree. */
-static inline Nacre__CommandProof *kit_command_proof(struct kit *k, uint64_t index, uint64_t leaf_index, uint32_t workers) {
+static inline Nacre__CommandProof *kit_command_proof(struct kit *k, uint64_t index, uint64_t leaf_index,
+                                                     uint32_t workers) {
     Nacre__CommandProof *proof = KIT_NEW(k, Nacre__CommandProof, nacre__command_proof__init);
     struct tree_proof path;
     struct buf headers;

@@ -39,7 +39,8 @@ void verify_report_fini(struct verify_report *r);
 
 /* Verifies a receipt from genesis. E_MALFORMED, E_WRONG_NETWORK, E_BAD_PROOF, E_BAD_COMMIT, E_BAD_SIGNATURE ...: the report then ends with
  * the check that failed. Fails closed. */
-err_t verify_receipt(struct verify_report *out, struct bytes receipt, const struct genesis *genesis, struct fault *f) MUST_CHECK;
+err_t verify_receipt(struct verify_report *out, struct bytes receipt, const struct genesis *genesis, struct fault *f)
+    MUST_CHECK;
 
 /* Parts, used by clients on what a node or worker sends before it is a receipt. */
 
@@ -49,7 +50,8 @@ err_t verify_state_item(const struct light_header *header, const Nacre__StateIte
  * needs freshness compares header->height), every item proven, keys as asked and in order. E_CONFLICT: another block of the
  * trusted height that two thirds of the power signed as well. */
 err_t verify_state_answer(struct light_trust *trust, struct light_header *header, Nacre__StateAnswer **out,
-                          struct bytes answer, const struct state_key *keys, size_t key_count, struct fault *f) MUST_CHECK;
+                          struct bytes answer, const struct state_key *keys, size_t key_count, struct fault *f)
+    MUST_CHECK;
 /* A worker that may speak for a cluster: a member in its registered incarnation, active, accepted by the policy.
  * E_NOT_PERMITTED, E_POLICY. */
 err_t verify_member(const Nacre__ClusterRecord *cluster, const Nacre__WorkerRecord *worker, struct fault *f) MUST_CHECK;
@@ -59,8 +61,8 @@ err_t verify_input_key(const struct hash *net, const Nacre__ClusterRecord *clust
                        struct fault *f) MUST_CHECK;
 /* A LogPage (rule P1) for entries from `from` with the head before them. On OK the page's decoded form, the new head after its
  * last payload entry, and the proven record. */
-err_t verify_log_page(struct light_trust *trust, Nacre__LogPage **out, struct hash *head_after, Nacre__ClusterRecord **record,
-                      struct bytes page, const struct hash *net, uint64_t cluster, uint64_t from, const struct hash *head_before,
-                      struct fault *f) MUST_CHECK;
+err_t verify_log_page(struct light_trust *trust, Nacre__LogPage **out, struct hash *head_after,
+                      Nacre__ClusterRecord **record, struct bytes page, const struct hash *net, uint64_t cluster,
+                      uint64_t from, const struct hash *head_before, struct fault *f) MUST_CHECK;
 
 #endif

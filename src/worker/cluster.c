@@ -97,8 +97,10 @@ err_t cluster_repair(struct worker *w, struct cluster *c, const char *why) {
     (void)mtx_lock(&w->lock);
     fault_format(&f, w->status.last_bad, sizeof w->status.last_bad);
     (void)mtx_unlock(&w->lock);
-    if (c->from_peer) w->bad_answers++;
-    else c->repairs++;
+    if (c->from_peer)
+        w->bad_answers++;
+    else
+        c->repairs++;
     return cluster_reset(w, c);
 }
 

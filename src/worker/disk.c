@@ -14,15 +14,15 @@
 
 #include "worker/internal.h"
 
-#define MAGIC          "NacreSn1"
-#define MAGIC_SIZE     8
-#define SNAPSHOT_HEAD  (MAGIC_SIZE + 8)
-#define RECORD_HEAD    (4 + 8 + 8)
-#define PAD_STEP       (64u << 10) /* the host learns the state's size in these steps */
-#define DISK_MS        120000
+#define MAGIC "NacreSn1"
+#define MAGIC_SIZE 8
+#define SNAPSHOT_HEAD (MAGIC_SIZE + 8)
+#define RECORD_HEAD (4 + 8 + 8)
+#define PAD_STEP (64u << 10) /* the host learns the state's size in these steps */
+#define DISK_MS 120000
 /* A peer that begins with our snapshot needs the log after it in pages, which reach LIMIT_LOG_TAIL entries at most. */
 #define SNAPSHOT_ENTRIES (LIMIT_LOG_TAIL / 2)
-#define SEALED_MIN     (SECRET_SIZE + AEAD_TAG_SIZE)
+#define SEALED_MIN (SECRET_SIZE + AEAD_TAG_SIZE)
 
 static const uint8_t zero_nonce[AEAD_NONCE_SIZE];
 
@@ -64,7 +64,8 @@ static void snapshot_aad(struct buf *out, const struct worker *w, const struct c
     buf_put_be64(out, epoch);
 }
 
-static void record_aad(struct buf *out, const struct worker *w, const struct cluster *c, uint64_t epoch, uint64_t first) {
+static void record_aad(struct buf *out, const struct worker *w, const struct cluster *c, uint64_t epoch,
+                       uint64_t first) {
     buf_init(out, 256);
     buf_put_lp(out, bytes_str(context_text(CTX_DISK_LOG)));
     buf_put(out, c->disk_tag, AEAD_TAG_SIZE);
@@ -82,7 +83,8 @@ bool epoch_is_lost(const struct worker *w, const struct cluster *c, uint64_t epo
 
 /* --- reading -------------------------------------------------------------------------------------------------------------- */
 
-static err_t open_snapshot(struct worker *w, struct cluster *c, uint64_t epoch, const struct secret *key, struct buf *plain) {
+static err_t open_snapshot(struct worker *w, struct cluster *c, uint64_t epoch, const struct secret *key,
+                           struct buf *plain) {
     struct secret storage;
     struct buf aad;
     storage_key(&storage, w, c, epoch, key);
@@ -347,8 +349,10 @@ err_t disk_event(struct worker *w, struct cluster *c, const struct worker_event 
         if (event->kind == WORKER_DISK) return take_disk(w, c, event);
         want_failed(&c->disk_read, w->now_ms);
     } else if (event->id != 0 && event->id == c->disk_write.id) {
-        if (event->kind == WORKER_WRITTEN) take_written(w, c);
-        else write_failed(w, c);
+        if (event->kind == WORKER_WRITTEN)
+            take_written(w, c);
+        else
+            write_failed(w, c);
     } else {
         *taken = false;
     }

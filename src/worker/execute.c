@@ -320,8 +320,10 @@ static void begin_reply(struct reply *reply, const struct step *s, const struct 
     reply->command_hash = s->e.payload_hash;
     buf_init(&reply->output, LIMIT_OUTPUT);
     buf_init(&reply->leaf, LIMIT_PROOF);
-    reply->scope = (struct seal_scope){
-        .kind = SEAL_COMMAND, .net = s->w->genesis->net, .cluster = s->c->id, .account = s->e.sender};
+    reply->scope = (struct seal_scope){.kind = SEAL_COMMAND,
+                                       .net = s->w->genesis->net,
+                                       .cluster = s->c->id,
+                                       .account = s->e.sender};
     if (!m->command) return;
     reply->scope.epoch = m->command->epoch;
     if (m->command->program.len == HASH_SIZE) memcpy(reply->scope.program.bytes, m->command->program.data, HASH_SIZE);
@@ -366,8 +368,10 @@ static err_t execute_command(struct step *s) {
         if (is_host_error(refusal)) err = refusal;
     }
     if (err == OK) {
-        if (run) describe_run(reply, run);
-        else describe_refusal(reply, refusal);
+        if (run)
+            describe_run(reply, run);
+        else
+            describe_refusal(reply, refusal);
         find_context(s, reply, &m);
         err = finish_command(s, reply, slot, run);
     }
@@ -541,12 +545,17 @@ err_t execute_entry(struct worker *w, struct cluster *c, const uint8_t header[EN
     if (s.r->has_root && !is_epoch) rule_ratchet_step(&s.ratchet, &s.head, s.e.index, NULL);
 
     err_t err;
-    if (s.e.type == ENTRY_COMMAND) err = execute_command(&s);
-    else if (s.e.type == ENTRY_DEPLOY || s.e.type == ENTRY_FREEZE) err = execute_user(&s);
-    else if (s.e.type == ENTRY_UPGRADE && !hash_is_zero(&s.e.sender)) err = execute_user(&s);
-    else err = execute_system(&s);
+    if (s.e.type == ENTRY_COMMAND)
+        err = execute_command(&s);
+    else if (s.e.type == ENTRY_DEPLOY || s.e.type == ENTRY_FREEZE)
+        err = execute_user(&s);
+    else if (s.e.type == ENTRY_UPGRADE && !hash_is_zero(&s.e.sender))
+        err = execute_user(&s);
+    else
+        err = execute_system(&s);
     /* What the chain ordered but no replica can make sense of changes nothing, on all of them alike (rule X2). */
-    if (err == E_MALFORMED || err == E_TOO_BIG || err == E_UNKNOWN_PROGRAM) err = is_epoch ? block(&s, BLOCKED_VERSION) : OK;
+    if (err == E_MALFORMED || err == E_TOO_BIG || err == E_UNKNOWN_PROGRAM)
+        err = is_epoch ? block(&s, BLOCKED_VERSION) : OK;
     if (err != OK) {
         secret_clear(&s.ratchet);
         return err;

@@ -115,8 +115,7 @@ static void take_own_record(struct worker *w, const Nacre__WorkerRecord *r) {
     if (!ours) {
         if (id->incarnation > 0 && r->incarnation > id->incarnation) {
             w->shut_out = true;
-        } else if (id->incarnation == 0 &&
-                   (id->phase == IDENTITY_LEARNING || r->incarnation >= id->attempt)) {
+        } else if (id->incarnation == 0 && (id->phase == IDENTITY_LEARNING || r->incarnation >= id->attempt)) {
             begin(w, r->incarnation + 1);
         }
         return;

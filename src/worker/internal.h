@@ -22,24 +22,24 @@
 #include "worker/worker.h"
 
 #define WORKER_CLUSTERS_MAX 64
-#define WORKER_ASK_MS       20000       /* an effect without an answer is given up after this */
-#define WORKER_POLL_MS      2000        /* long poll of a log: also how soon an idle cluster sees a new header */
-#define WORKER_HINT_MS      2000        /* between questions which clusters this worker serves */
-#define WORKER_IDENTITY_MS  3000        /* between looks at the own record: how long a clone lives */
-#define WORKER_STEP_GAS     4000000000u /* executed in one step before others get their turn */
+#define WORKER_ASK_MS 20000         /* an effect without an answer is given up after this */
+#define WORKER_POLL_MS 2000         /* long poll of a log: also how soon an idle cluster sees a new header */
+#define WORKER_HINT_MS 2000         /* between questions which clusters this worker serves */
+#define WORKER_IDENTITY_MS 3000     /* between looks at the own record: how long a clone lives */
+#define WORKER_STEP_GAS 4000000000u /* executed in one step before others get their turn */
 #define WORKER_STEP_ENTRIES 4096
-#define WORKER_QUEUE_MAX    (16u << 20) /* bytes of verified entries that wait */
-#define WORKER_BOUNDARIES   1024
-#define WORKER_EPOCH_KEYS   64
-#define WORKER_STATE_KEYS   64   /* keys of one ASK_STATE (docs/HTTP.md) */
-#define WORKER_PROOFS       512  /* agreed checkpoints whose proofs are kept */
-#define WORKER_HEADERS      LIMIT_LOG_TAIL
-#define WORKER_REPLY_BYTES  (256u << 20) /* outputs kept for repeating replies */
-#define WORKER_LOG_LINES    4096
-#define WORKER_CONTEXTS     16384 /* HPKE contexts kept warm, per cluster and kind */
-#define WORKER_BATCH_MAX    256   /* queries under one signature */
+#define WORKER_QUEUE_MAX (16u << 20) /* bytes of verified entries that wait */
+#define WORKER_BOUNDARIES 1024
+#define WORKER_EPOCH_KEYS 64
+#define WORKER_STATE_KEYS 64 /* keys of one ASK_STATE (docs/HTTP.md) */
+#define WORKER_PROOFS 512    /* agreed checkpoints whose proofs are kept */
+#define WORKER_HEADERS LIMIT_LOG_TAIL
+#define WORKER_REPLY_BYTES (256u << 20) /* outputs kept for repeating replies */
+#define WORKER_LOG_LINES 4096
+#define WORKER_CONTEXTS 16384 /* HPKE contexts kept warm, per cluster and kind */
+#define WORKER_BATCH_MAX 256  /* queries under one signature */
 #define WORKER_SNAPSHOT_MAX ((size_t)4 << 30)
-#define WORKER_DETAIL       160
+#define WORKER_DETAIL 160
 
 /* --- worker.c ---------------------------------------------------------------------------------------------------- */
 
@@ -130,7 +130,7 @@ struct replica {
     struct secret root, blind, ratchet;
     uint64_t epoch; /* the active one; 0: none yet */
     struct program_table *programs;
-    bool codes_ready; /* every program that may run has its module */
+    bool codes_ready;  /* every program that may run has its module */
     struct buf leaves; /* hashes of all output leaves, in order */
 };
 err_t replica_init(struct replica *r) MUST_CHECK;
@@ -143,7 +143,8 @@ err_t replica_put_program(struct replica *r, const struct program_slot *slot) MU
 err_t replica_put_epoch(struct replica *r, uint64_t epoch, uint64_t height) MUST_CHECK;
 /* The first height at which an input of this epoch is stale; UINT64_MAX for the active one, 0 for one never active. */
 uint64_t replica_epoch_end(const struct replica *r, uint64_t epoch, uint64_t grace_blocks);
-err_t replica_set_root(struct replica *r, const struct hash *net, uint64_t cluster, const struct secret *root) MUST_CHECK;
+err_t replica_set_root(struct replica *r, const struct hash *net, uint64_t cluster, const struct secret *root)
+    MUST_CHECK;
 err_t replica_add_leaf(struct replica *r, const struct hash *leaf_hash) MUST_CHECK;
 /* Appends the sealed snapshot's plaintext part: map and executed position. */
 void replica_encode(struct replica *r, struct buf *out);
@@ -219,7 +220,8 @@ void reply_drop(struct reply *r);
 
 /* Rule L7: appends the padded body, sealed. */
 err_t reply_seal(struct buf *out, const Nacre__ReplyBody *body, const struct hpke_context *context,
-                 const uint8_t worker_key[KEY_SIZE], const struct hash *request_hash, const struct hash *nonce) MUST_CHECK;
+                 const uint8_t worker_key[KEY_SIZE], const struct hash *request_hash, const struct hash *nonce)
+    MUST_CHECK;
 
 /* The newest replies by number; a bucket chains those of one hash, and a number below `oldest` ends the chain. */
 struct reply_ring {
@@ -369,9 +371,9 @@ struct cluster {
     /* Keys. */
     size_t key_count;
     struct epoch_key keys[WORKER_EPOCH_KEYS];
-    uint32_t keys_version; /* counts changes of keys */
-    uint64_t wanted_epoch; /* execution waits for it; 0: none */
-    struct buf request;    /* ReleaseRequest in flight */
+    uint32_t keys_version;  /* counts changes of keys */
+    uint64_t wanted_epoch;  /* execution waits for it; 0: none */
+    struct buf request;     /* ReleaseRequest in flight */
     uint32_t request_round; /* refusals in a row: after one, the wanted epoch and the others are asked in turns */
     struct want seats[LIMIT_MEMBERS];
     struct key_part *parts;
@@ -379,7 +381,7 @@ struct cluster {
     struct key_claim *claims;
     size_t claim_count, claim_capacity;
     uint32_t claims_incarnation;
-    uint64_t claims_stamp;  /* of what the claims were made from */
+    uint64_t claims_stamp;   /* of what the claims were made from */
     struct buf asked_claims; /* struct state_key[], in the order asked */
 
     /* Joining (join.c). */
@@ -394,26 +396,26 @@ struct cluster {
     uint64_t boundary_count; /* ever */
     uint64_t voted_boundaries, vote_ms;
     uint32_t vote_version, vote_incarnation, vote_repeats;
-    uint64_t poll_ms; /* between looks for the agreement on a vote */
+    uint64_t poll_ms;       /* between looks for the agreement on a vote */
     struct buf asked_state; /* struct state_key[], in the order asked */
     size_t asked_members;
-    uint64_t loaded;     /* entries the disk's snapshot had: not believed before a checkpoint after them matches */
-    uint64_t checked;    /* entries of the newest agreed checkpoint that matched */
-    uint64_t proven;     /* entries of the newest checkpoint whose proof is kept */
+    uint64_t loaded;  /* entries the disk's snapshot had: not believed before a checkpoint after them matches */
+    uint64_t checked; /* entries of the newest agreed checkpoint that matched */
+    uint64_t proven;  /* entries of the newest checkpoint whose proof is kept */
     bool caught_up;
 
     /* Disk. */
     struct buf snapshot_in, log_in; /* as read, until opened */
     size_t log_in_at;
-    struct buf pending;      /* executed entries not yet in the log */
+    struct buf pending;                    /* executed entries not yet in the log */
     uint64_t pending_first, pending_count; /* their indices */
-    uint8_t disk_tag[AEAD_TAG_SIZE]; /* of what the next record follows */
-    bool log_usable;         /* snapshot and log on disk lead to `pending_first` */
-    uint64_t snapshot_at;    /* entries in the newest snapshot */
+    uint8_t disk_tag[AEAD_TAG_SIZE];       /* of what the next record follows */
+    bool log_usable;                       /* snapshot and log on disk lead to `pending_first` */
+    uint64_t snapshot_at;                  /* entries in the newest snapshot */
     uint64_t snapshot_epoch;
-    size_t logged_bytes;     /* since */
-    bool from_peer;          /* snapshot_in is a peer's */
-    struct want disk_write;  /* one at a time */
+    size_t logged_bytes;    /* since */
+    bool from_peer;         /* snapshot_in is a peer's */
+    struct want disk_write; /* one at a time */
     bool writing_snapshot;
     uint8_t writing_tag[AEAD_TAG_SIZE];
     uint64_t writing_at, writing_epoch;
@@ -446,7 +448,8 @@ void keys_fini(struct cluster *c);
 /* --- execute.c ---------------------------------------------------------------------------------------------------- */
 
 /* Executes one entry. E_NOT_READY: blocked (c->blocked says by what), nothing changed; others are this process's own. */
-err_t execute_entry(struct worker *w, struct cluster *c, const uint8_t header[ENTRY_SIZE], struct bytes payload) MUST_CHECK;
+err_t execute_entry(struct worker *w, struct cluster *c, const uint8_t header[ENTRY_SIZE], struct bytes payload)
+    MUST_CHECK;
 
 /* Modules of every program that may run, the called ones and those they may call: loaded after a snapshot was. E_NOT_READY. */
 err_t execute_need_codes(struct worker *w, struct cluster *c) MUST_CHECK;
@@ -474,7 +477,8 @@ err_t disk_drive(struct worker *w, struct cluster *c) MUST_CHECK;
 err_t disk_event(struct worker *w, struct cluster *c, const struct worker_event *event, bool *taken) MUST_CHECK;
 /* Seals under a key that many may share: salt (32, fresh) || ciphertext under HKDF-Extract(salt, key), nonce zero. Replicas
  * have the same storage key, so a counter as nonce would repeat among them. disk_open: E_DECRYPT. */
-void disk_seal(struct buf *out, const struct secret *key, const struct secret *salt, struct bytes aad, struct bytes plain);
+void disk_seal(struct buf *out, const struct secret *key, const struct secret *salt, struct bytes aad,
+               struct bytes plain);
 err_t disk_open(struct buf *plain, const struct secret *key, struct bytes aad, struct bytes sealed) MUST_CHECK;
 
 /* A stored epoch that no key service answers for any more, or that was never announced: these bytes never open. */
@@ -494,11 +498,11 @@ err_t join_event(struct worker *w, struct cluster *c, const struct worker_event 
 enum identity_phase { IDENTITY_LEARNING, IDENTITY_ATTESTING, IDENTITY_SUBMITTED, IDENTITY_REGISTERED };
 struct identity {
     enum identity_phase phase;
-    uint32_t incarnation;   /* registered with this boot's keys; 0: not yet */
-    uint32_t attempt;       /* being registered */
-    uint64_t expires;       /* height */
-    uint64_t height;        /* of the newest header that proved our record */
-    uint64_t bound_height;  /* the block that evidence binds */
+    uint32_t incarnation;  /* registered with this boot's keys; 0: not yet */
+    uint32_t attempt;      /* being registered */
+    uint64_t expires;      /* height */
+    uint64_t height;       /* of the newest header that proved our record */
+    uint64_t bound_height; /* the block that evidence binds */
     struct hash bound_hash;
     struct want state, evidence, submit;
 };

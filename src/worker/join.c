@@ -10,7 +10,7 @@
 #include "worker/internal.h"
 
 #define JOIN_ENTRIES 1000 /* agreed entries from which a download is worth more than a replay */
-#define SNAPSHOT_MS  120000
+#define SNAPSHOT_MS 120000
 
 void join_take_peers(const struct worker *w, struct cluster *c, Nacre__StateItem *const *members, size_t count) {
     c->peer_count = 0;

@@ -7,10 +7,10 @@
 
 #include "worker/internal.h"
 
-#define REQUEST_MS   5000 /* for one seat to answer */
-#define VOTE_MS      1500 /* before a key vote that is not fixed is cast again; doubles up to */
-#define VOTE_MAX_MS  30000
-#define CLAIMS_MAX   100000
+#define REQUEST_MS 5000 /* for one seat to answer */
+#define VOTE_MS 1500    /* before a key vote that is not fixed is cast again; doubles up to */
+#define VOTE_MAX_MS 30000
+#define CLAIMS_MAX 100000
 #define VOTES_PER_TX 64
 
 const struct secret *keys_find(const struct cluster *c, uint64_t epoch) {
@@ -238,7 +238,8 @@ static err_t add_claim(struct cluster *c, uint64_t epoch, const struct hash *pro
 
 /* Changes whenever the claims may. */
 static uint64_t claims_stamp(const struct worker *w, const struct cluster *c) {
-    uint64_t stamp = 1 + ((uint64_t)w->identity.incarnation << 40) + c->keys_version + ((uint64_t)c->replica.programs->count << 20);
+    uint64_t stamp =
+        1 + ((uint64_t)w->identity.incarnation << 40) + c->keys_version + ((uint64_t)c->replica.programs->count << 20);
     for (size_t i = 0; c->record && i < c->record->n_epochs; i++) {
         const Nacre__EpochRecord *e = c->record->epochs[i];
         stamp = stamp * 31 + e->number * 8 + (uint64_t)e->status;
@@ -297,7 +298,8 @@ static void cast(struct worker *w, struct cluster *c, const struct key_claim *cl
 
 static bool claim_is_due(const struct worker *w, const struct key_claim *claim) {
     uint64_t wait = claim->votes < 6 ? (uint64_t)VOTE_MS << claim->votes : VOTE_MAX_MS;
-    return !claim->fixed && (claim->votes == 0 || w->now_ms >= claim->voted_ms + (wait < VOTE_MAX_MS ? wait : VOTE_MAX_MS));
+    return !claim->fixed &&
+           (claim->votes == 0 || w->now_ms >= claim->voted_ms + (wait < VOTE_MAX_MS ? wait : VOTE_MAX_MS));
 }
 
 static err_t cast_key_votes(struct worker *w, struct cluster *c) {
@@ -330,7 +332,8 @@ static size_t claim_keys(const struct cluster *c, struct state_key keys[WORKER_S
         if (c->claims[i].fixed || hash_is_zero(&c->claims[i].program)) continue;
         struct state_key key = state_key_hash('p', &c->claims[i].program);
         bool known = false;
-        for (size_t k = 1; k < count && !known; k++) known = bytes_equal(state_key_bytes(&keys[k]), state_key_bytes(&key));
+        for (size_t k = 1; k < count && !known; k++)
+            known = bytes_equal(state_key_bytes(&keys[k]), state_key_bytes(&key));
         if (!known) keys[count++] = key;
     }
     return count;

@@ -62,7 +62,8 @@ static bool cache_get(struct context_slot *out, struct context_cache *cache, mtx
     return s != NULL;
 }
 
-static void cache_put(struct context_cache *cache, mtx_t *lock, const struct sealed *in, const struct context_slot *slot) {
+static void cache_put(struct context_cache *cache, mtx_t *lock, const struct sealed *in,
+                      const struct context_slot *slot) {
     cache_lock(lock);
     struct context_slot **s = cache_find(cache, in);
     if (!s) {

@@ -5,9 +5,9 @@
 #include "worker/internal.h"
 
 #define KEY_RATCHET 'r'
-#define KEY_ROOT    's'
+#define KEY_ROOT 's'
 #define KEY_PROGRAM 'm'
-#define KEY_EPOCH   'e'
+#define KEY_EPOCH 'e'
 
 /* --- program tables ---------------------------------------------------------------------------------------------------- */
 
@@ -35,8 +35,10 @@ static size_t table_position(const struct program_table *t, const struct hash *i
             *found = true;
             return middle;
         }
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     *found = false;
     return low;

@@ -54,8 +54,8 @@ static err_t read_query(struct question *x, const struct worker *w, struct bytes
         return fault_set(f, E_WRONG_NETWORK, "the query names another network");
     }
     bool code_hash_fits = q->code_hash.len == 0 || q->code_hash.len == HASH_SIZE;
-    x->scope = (struct seal_scope){
-        .kind = SEAL_QUERY, .net = w->genesis->net, .cluster = q->cluster, .epoch = q->epoch};
+    x->scope =
+        (struct seal_scope){.kind = SEAL_QUERY, .net = w->genesis->net, .cluster = q->cluster, .epoch = q->epoch};
     if (q->nonce.len != HASH_SIZE || q->enc.len != KEY_SIZE || !code_hash_fits ||
         codec_copy(x->scope.program.bytes, HASH_SIZE, q->program) != OK ||
         codec_copy(x->scope.account.bytes, HASH_SIZE, q->account) != OK) {
@@ -280,8 +280,8 @@ static void write_reply(struct buf *out, const struct question *x, struct bytes 
     codec_pack(out, &m);
 }
 
-err_t worker_query(struct worker *w, struct buf *reply, struct bytes query, uint64_t now_ms, const struct secret *entropy,
-                   struct fault *f) {
+err_t worker_query(struct worker *w, struct buf *reply, struct bytes query, uint64_t now_ms,
+                   const struct secret *entropy, struct fault *f) {
     struct question x;
     err_t err = prepare(&x, w, query, now_ms, entropy, 0, f);
     if (err == OK) {

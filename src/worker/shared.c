@@ -3,10 +3,10 @@
 
 #include "worker/internal.h"
 
-#define SAVED_HEADERS     4096 /* in a snapshot: enough to prove what was just executed */
-#define SAVED_REPLIES     4096
+#define SAVED_HEADERS 4096 /* in a snapshot: enough to prove what was just executed */
+#define SAVED_REPLIES 4096
 #define SAVED_REPLY_BYTES (16u << 20)
-#define SAVED_LINES       1024
+#define SAVED_LINES 1024
 
 /* --- replies --------------------------------------------------------------------------------------------------------------- */
 
@@ -53,7 +53,8 @@ static size_t bucket_of(const struct reply_ring *r, const struct hash *hash) {
 }
 
 void reply_ring_add(struct reply_ring *r, struct reply *reply) {
-    while (r->next - r->oldest >= r->capacity || (r->bytes > WORKER_REPLY_BYTES && r->oldest < r->next)) evict_oldest(r);
+    while (r->next - r->oldest >= r->capacity || (r->bytes > WORKER_REPLY_BYTES && r->oldest < r->next))
+        evict_oldest(r);
     uint64_t *bucket = &r->buckets[bucket_of(r, &reply->command_hash)];
     uint64_t number = r->next++;
     reply->older = *bucket;
@@ -82,7 +83,7 @@ static err_t window_grow(struct header_window *h) {
         return OK;
     }
     size_t capacity = h->capacity ? 2 * h->capacity : 256;
-    uint8_t(*headers)[ENTRY_SIZE] = realloc(h->headers, capacity * sizeof *headers);
+    uint8_t (*headers)[ENTRY_SIZE] = realloc(h->headers, capacity * sizeof *headers);
     if (!headers) return E_NO_MEMORY;
     h->headers = headers;
     struct hash *before = realloc(h->before, capacity * sizeof *before);

@@ -4,15 +4,15 @@
 
 #include "worker/internal.h"
 
-#define VOTES_PER_TX   16
-#define REVOTE_MS      2000 /* doubles up to */
-#define REVOTE_MAX_MS  30000
-#define POLL_MIN_MS    10
-#define POLL_MAX_MS    1000
-#define MEMBERS_ASKED  40 /* voters whose records fit one question; a policy with more replicas has no proofs here */
-#define STATE_CLUSTER    0
+#define VOTES_PER_TX 16
+#define REVOTE_MS 2000 /* doubles up to */
+#define REVOTE_MAX_MS 30000
+#define POLL_MIN_MS 10
+#define POLL_MAX_MS 1000
+#define MEMBERS_ASKED 40 /* voters whose records fit one question; a policy with more replicas has no proofs here */
+#define STATE_CLUSTER 0
 #define STATE_CHECKPOINT 1
-#define STATE_MEMBERS    2
+#define STATE_MEMBERS 2
 
 static struct boundary *boundary_at(struct cluster *c, uint64_t number) {
     return &c->boundaries[number % WORKER_BOUNDARIES];
@@ -152,7 +152,8 @@ static size_t state_keys(struct cluster *c, struct state_key keys[WORKER_STATE_K
     }
     *members = count - STATE_MEMBERS;
     (void)mtx_lock(&c->shared->lock);
-    for (size_t i = 0; i < c->shared->wanted_count; i++) add_key(keys, &count, state_key_hash('p', &c->shared->wanted[i]));
+    for (size_t i = 0; i < c->shared->wanted_count; i++)
+        add_key(keys, &count, state_key_hash('p', &c->shared->wanted[i]));
     c->shared->wanted_count = 0;
     (void)mtx_unlock(&c->shared->lock);
     for (size_t i = 0; i < c->replica.programs->count && count < WORKER_STATE_KEYS; i++) {
@@ -202,7 +203,8 @@ static int by_key(const void *a, const void *b) {
 }
 
 /* Does this member's record stand behind the checkpoint today? */
-static bool is_voter(const Nacre__ClusterRecord *cluster, const Nacre__CheckpointRecord *k, const Nacre__StateItem *item) {
+static bool is_voter(const Nacre__ClusterRecord *cluster, const Nacre__CheckpointRecord *k,
+                     const Nacre__StateItem *item) {
     Nacre__WorkerRecord *record;
     struct fault f;
     bool counts = false;

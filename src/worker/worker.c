@@ -4,7 +4,7 @@
 
 #include "worker/internal.h"
 
-#define QUEUE_MAX   8192 /* effects nobody fetched: wants keep honest use far below */
+#define QUEUE_MAX 8192 /* effects nobody fetched: wants keep honest use far below */
 #define BACKOFF_MIN 100
 #define BACKOFF_MAX 10000
 

@@ -31,11 +31,11 @@ struct worker_config {
     char label[33];
     char endpoint[128];
     char place[33];
-    struct hash measurement;       /* of this build, from the TEE */
-    uint8_t entropy[64];           /* boot keys come from it */
-    struct secret seal_key;        /* tee_seal_key(CTX_CODE_CACHE): survives restarts; seals compiled code */
-    uint64_t snapshot_every;       /* log entries between snapshots; 0: 10000 */
-    size_t reply_cache_max;        /* replies kept per cluster; 0: 100000 */
+    struct hash measurement; /* of this build, from the TEE */
+    uint8_t entropy[64];     /* boot keys come from it */
+    struct secret seal_key;  /* tee_seal_key(CTX_CODE_CACHE): survives restarts; seals compiled code */
+    uint64_t snapshot_every; /* log entries between snapshots; 0: 10000 */
+    size_t reply_cache_max;  /* replies kept per cluster; 0: 100000 */
 };
 err_t worker_new(struct worker **out, const struct worker_config *config, struct fault *f) MUST_CHECK;
 void worker_free(struct worker *w); /* wipes keys */
@@ -56,28 +56,28 @@ enum worker_event_kind {
 };
 struct worker_event {
     enum worker_event_kind kind;
-    uint64_t now_ms;   /* host clock: used for ages and retry only */
-    uint64_t id;       /* of the effect it answers */
+    uint64_t now_ms; /* host clock: used for ages and retry only */
+    uint64_t id;     /* of the effect it answers */
     struct bytes data, data2;
     err_t err;
     struct secret entropy; /* 32 fresh random bytes with every event */
 };
 
 enum worker_effect_kind {
-    WORKER_ASK_STATE,       /* POST keys (data: lp(key)*) to the node */
-    WORKER_ASK_EVIDENCE,    /* data: report data, 64 bytes */
-    WORKER_REGISTER,        /* data: RegisterWorker message; the shell signs it with the operator's key and submits */
-    WORKER_ASK_CLUSTERS,    /* who are we a member of */
-    WORKER_READ_DISK,       /* snapshot and log of cluster */
-    WORKER_ASK_PAGE,        /* log of cluster from number, long poll wait_ms */
-    WORKER_ASK_RELEASE,     /* data: ReleaseRequest, to the key service at endpoint */
-    WORKER_ASK_CODE,        /* module with hash */
-    WORKER_READ_COMPILED,   /* sealed compiled code of hash */
-    WORKER_WRITE_COMPILED,  /* data */
-    WORKER_SUBMIT,          /* data: Tx of statements */
-    WORKER_APPEND_LOG,      /* data: sealed record for cluster's log file */
-    WORKER_WRITE_SNAPSHOT,  /* data: sealed snapshot of cluster; the log file starts empty after it */
-    WORKER_ASK_SNAPSHOT,    /* the snapshot file of cluster, from the worker at endpoint */
+    WORKER_ASK_STATE,      /* POST keys (data: lp(key)*) to the node */
+    WORKER_ASK_EVIDENCE,   /* data: report data, 64 bytes */
+    WORKER_REGISTER,       /* data: RegisterWorker message; the shell signs it with the operator's key and submits */
+    WORKER_ASK_CLUSTERS,   /* who are we a member of */
+    WORKER_READ_DISK,      /* snapshot and log of cluster */
+    WORKER_ASK_PAGE,       /* log of cluster from number, long poll wait_ms */
+    WORKER_ASK_RELEASE,    /* data: ReleaseRequest, to the key service at endpoint */
+    WORKER_ASK_CODE,       /* module with hash */
+    WORKER_READ_COMPILED,  /* sealed compiled code of hash */
+    WORKER_WRITE_COMPILED, /* data */
+    WORKER_SUBMIT,         /* data: Tx of statements */
+    WORKER_APPEND_LOG,     /* data: sealed record for cluster's log file */
+    WORKER_WRITE_SNAPSHOT, /* data: sealed snapshot of cluster; the log file starts empty after it */
+    WORKER_ASK_SNAPSHOT,   /* the snapshot file of cluster, from the worker at endpoint */
 };
 struct worker_effect {
     enum worker_effect_kind kind;
@@ -99,8 +99,8 @@ void worker_effect_fini(struct worker_effect *e);
 
 /* Answers a Query (rules L2, Q1 to Q4): appends a QueryReply. Refusals outside the seal in f: MALFORMED, WRONG_NETWORK, UNKNOWN_CLUSTER,
  * NOT_READY, STALE, BUSY. entropy: 32 fresh random bytes. */
-err_t worker_query(struct worker *w, struct buf *reply, struct bytes query, uint64_t now_ms, const struct secret *entropy,
-                   struct fault *f) MUST_CHECK;
+err_t worker_query(struct worker *w, struct buf *reply, struct bytes query, uint64_t now_ms,
+                   const struct secret *entropy, struct fault *f) MUST_CHECK;
 /* The same for several queries under one signature (replies[i] for queries[i]; a refused one has size 0 and errs[i]). */
 void worker_query_batch(struct worker *w, struct buf *replies, err_t *errs, const struct bytes *queries, size_t count,
                         uint64_t now_ms, const struct secret *entropy);
@@ -109,7 +109,8 @@ void worker_query_batch(struct worker *w, struct buf *replies, err_t *errs, cons
 err_t worker_reply(struct worker *w, struct buf *reply, uint64_t cluster, const struct hash *command_hash,
                    const struct secret *entropy, struct fault *f) MUST_CHECK;
 /* Log lines of a program sealed to its owner, from log index `from` on (docs/HTTP.md). */
-err_t worker_logs(struct worker *w, struct buf *out, const struct hash *program, uint64_t from, struct fault *f) MUST_CHECK;
+err_t worker_logs(struct worker *w, struct buf *out, const struct hash *program, uint64_t from, struct fault *f)
+    MUST_CHECK;
 
 enum worker_phase { WORKER_LOADING, WORKER_KEYING, WORKER_REPLAYING, WORKER_SERVING };
 const char *worker_phase_name(enum worker_phase p);

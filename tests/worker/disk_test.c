@@ -1,7 +1,7 @@
 /* Restarts over a disk that is whole, old, cut, mixed up or damaged: always the same state in the end, and never a wrong
  * answer on the way. */
-#include "world.h"
 #include "worker/internal.h"
+#include "world.h"
 
 static struct world *start(const char *params, size_t workers, uint32_t quorum) {
     static const char *const labels[] = {"a", "b", "c", "d"};
@@ -334,7 +334,8 @@ static void nothing_readable_is_on_disk(void **state) {
     for (int round = 0; round < 2; round++) {
         const struct buf *parts[] = {&h->snapshot, &h->log, &h->code};
         for (size_t i = 0; i < 3; i++) {
-            assert_true(parts[i]->size == 0 || memmem(parts[i]->data, parts[i]->size, marker, sizeof marker - 1) == NULL);
+            assert_true(parts[i]->size == 0 ||
+                        memmem(parts[i]->data, parts[i]->size, marker, sizeof marker - 1) == NULL);
         }
         while (h->snapshots == snapshots) work(x, 3);
     }

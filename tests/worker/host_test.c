@@ -78,8 +78,8 @@ static void other_place(struct world *x, Nacre__LogPage *page) {
 }
 
 static void forged_pages_are_dropped_and_asked_again(void **state) {
-    static const page_edit_fn edits[] = {forge_payload, forge_header, forge_index,  swap_entries, drop_last_entry,
-                                         forge_record,  forge_proof,  forge_block,  other_cluster, other_place};
+    static const page_edit_fn edits[] = {forge_payload, forge_header, forge_index, swap_entries,  drop_last_entry,
+                                         forge_record,  forge_proof,  forge_block, other_cluster, other_place};
     (void)state;
     struct world *x = start(1, 1);
     struct host *h = &x->hosts[0];
@@ -167,7 +167,8 @@ static bool flip_answers(struct world *x, struct host *h, const struct worker_ef
     return true;
 }
 
-static bool lose_everything_sometimes(struct world *x, struct host *h, const struct worker_effect *e, struct buf *answer) {
+static bool lose_everything_sometimes(struct world *x, struct host *h, const struct worker_effect *e,
+                                      struct buf *answer) {
     (void)h;
     (void)e;
     (void)answer;
@@ -176,12 +177,14 @@ static bool lose_everything_sometimes(struct world *x, struct host *h, const str
 }
 
 static void flipped_bits_in_any_answer_only_delay(void **state) {
-    static const enum worker_effect_kind kinds[] = {WORKER_ASK_STATE, WORKER_ASK_EVIDENCE, WORKER_ASK_RELEASE, WORKER_ASK_CODE};
+    static const enum worker_effect_kind kinds[] = {WORKER_ASK_STATE, WORKER_ASK_EVIDENCE, WORKER_ASK_RELEASE,
+                                                    WORKER_ASK_CODE};
     (void)state;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct world *x = world_new("");
         struct host *h = world_boot(x, 0, "a");
-        WORLD_UNTIL(x, kinds[i] == WORKER_ASK_STATE || kinds[i] == WORKER_ASK_EVIDENCE || world_status(h).incarnation > 0);
+        WORLD_UNTIL(x,
+                    kinds[i] == WORKER_ASK_STATE || kinds[i] == WORKER_ASK_EVIDENCE || world_status(h).incarnation > 0);
         lie_kind = kinds[i];
         x->tamper = flip_answers;
         if (world_status(h).incarnation > 0) {
@@ -190,7 +193,8 @@ static void flipped_bits_in_any_answer_only_delay(void **state) {
         }
         world_run(x, 4000);
         assert_true(x->tampered > 0);
-        if (kinds[i] == WORKER_ASK_STATE || kinds[i] == WORKER_ASK_EVIDENCE) assert_int_equal(world_status(h).incarnation, 0);
+        if (kinds[i] == WORKER_ASK_STATE || kinds[i] == WORKER_ASK_EVIDENCE)
+            assert_int_equal(world_status(h).incarnation, 0);
         if (kinds[i] == WORKER_ASK_RELEASE) {
             struct worker_status s = world_status(h);
             assert_int_equal(world_cluster_status(&s, x->cluster)->epoch, 0);
@@ -223,12 +227,17 @@ static void lost_answers_are_asked_again(void **state) {
 
 /* Every answer is delivered twice, and once more with a number nobody asked for. */
 static bool repeat(struct world *x, struct host *h, const struct worker_effect *e, struct buf *answer) {
-    static const enum worker_event_kind kinds[] = {
-        [WORKER_ASK_STATE] = WORKER_STATE, [WORKER_ASK_PAGE] = WORKER_PAGE, [WORKER_ASK_RELEASE] = WORKER_RELEASED,
-        [WORKER_ASK_CODE] = WORKER_CODE,   [WORKER_ASK_CLUSTERS] = WORKER_CLUSTERS};
+    static const enum worker_event_kind kinds[] = {[WORKER_ASK_STATE] = WORKER_STATE,
+                                                   [WORKER_ASK_PAGE] = WORKER_PAGE,
+                                                   [WORKER_ASK_RELEASE] = WORKER_RELEASED,
+                                                   [WORKER_ASK_CODE] = WORKER_CODE,
+                                                   [WORKER_ASK_CLUSTERS] = WORKER_CLUSTERS};
     if ((size_t)e->kind >= sizeof kinds / sizeof *kinds || kinds[e->kind] == WORKER_TICK) return true;
     for (uint64_t id = e->id; id <= e->id + 1000000; id += 1000000) {
-        struct worker_event event = {.kind = kinds[e->kind], .now_ms = x->now_ms, .id = id, .data = buf_bytes(answer),
+        struct worker_event event = {.kind = kinds[e->kind],
+                                     .now_ms = x->now_ms,
+                                     .id = id,
+                                     .data = buf_bytes(answer),
                                      .entropy = world_secret(x)};
         assert_int_equal(worker_step(h->worker, &event), OK);
     }

@@ -1,6 +1,6 @@
 /* A new member begins with a peer's snapshot where a replay would be long or impossible, and trusts no peer for it. */
-#include "world.h"
 #include "worker/internal.h"
+#include "world.h"
 
 static struct world *start(const char *params) {
     struct world *x = world_new(params);
@@ -126,8 +126,10 @@ static bool damage_from_first(struct world *x, struct host *h, const struct work
 static bool damage_all(struct world *x, struct host *h, const struct worker_effect *e, struct buf *answer) {
     (void)h;
     if (e->kind != WORKER_ASK_SNAPSHOT) return true;
-    if (x->tampered++ % 2 == 0) answer->data[answer->size / 3] ^= 1;
-    else answer->size = 30;
+    if (x->tampered++ % 2 == 0)
+        answer->data[answer->size / 3] ^= 1;
+    else
+        answer->size = 30;
     return true;
 }
 
@@ -190,7 +192,8 @@ static void a_peers_wrong_state_is_never_served(void **state) {
     bool served_wrong = false;
     for (int i = 0; i < 6000 && !(c->phase == WORKER_SERVING && c->repairs > 0); i++) {
         world_run(x, 10);
-        served_wrong |= c->phase == WORKER_SERVING && map_count(c->replica.map) > map_count(x->hosts[0].worker->clusters[0]->replica.map);
+        served_wrong |= c->phase == WORKER_SERVING &&
+                        map_count(c->replica.map) > map_count(x->hosts[0].worker->clusters[0]->replica.map);
     }
     assert_false(served_wrong);
     assert_true(c->repairs > 0);

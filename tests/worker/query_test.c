@@ -130,7 +130,8 @@ static err_t edited(struct world *x, struct user *u, edit_fn edit, uint32_t *sta
         assert_int_equal(CODEC_UNPACK(&reply, nacre__query_reply, buf_bytes(&out), LIMIT_HTTP_RESPONSE), OK);
         sha256(&request_hash, buf_bytes(&changed));
         assert_int_equal(rule_reply_key(&key, &u->query.hpke, record->sign_key.data, &request_hash,
-                                        codec_bytes(reply->nonce)), OK);
+                                        codec_bytes(reply->nonce)),
+                         OK);
         if (aead_open(plain, &key, zero, BYTES(request_hash.bytes), codec_bytes(reply->ciphertext)) == OK) {
             assert_int_equal(pad_take(&inner, bytes_of(plain, reply->ciphertext.len - AEAD_TAG_SIZE)), OK);
             assert_int_equal(CODEC_UNPACK(&body, nacre__reply_body, inner, 4096), OK);
@@ -150,23 +151,73 @@ static err_t edited(struct world *x, struct user *u, edit_fn edit, uint32_t *sta
     return err;
 }
 
-static void other_suite(struct world *x, Nacre__Query *q) { (void)x; q->suite = 2; }
-static void other_network(struct world *x, Nacre__Query *q) { (void)x; q->network.data[0] ^= 1; }
-static void other_cluster(struct world *x, Nacre__Query *q) { (void)x; q->cluster = 99; }
-static void short_nonce(struct world *x, Nacre__Query *q) { (void)x; q->nonce.len = 31; }
-static void short_enc(struct world *x, Nacre__Query *q) { (void)x; q->enc.len = 31; }
-static void low_order(struct world *x, Nacre__Query *q) { (void)x; memset(q->enc.data, 0, KEY_SIZE); }
-static void unknown_epoch(struct world *x, Nacre__Query *q) { (void)x; q->epoch = 50; }
-static void other_program(struct world *x, Nacre__Query *q) { (void)x; q->program.data[0] ^= 1; }
-static void other_account(struct world *x, Nacre__Query *q) { memcpy(q->account.data, x->ids[3].bytes, HASH_SIZE); }
-static void lower_index(struct world *x, Nacre__Query *q) { (void)x; q->min_index = 1; }
-static void longer_age(struct world *x, Nacre__Query *q) { (void)x; q->max_age_ms += 1; }
-static void other_nonce(struct world *x, Nacre__Query *q) { (void)x; q->nonce.data[0] ^= 1; }
-static void other_seq(struct world *x, Nacre__Query *q) { (void)x; q->seq += 1; }
-static void more_gas(struct world *x, Nacre__Query *q) { (void)x; q->gas_limit += 1; }
-static void flipped(struct world *x, Nacre__Query *q) { (void)x; q->ciphertext.data[9] ^= 1; }
-static void cut(struct world *x, Nacre__Query *q) { (void)x; q->ciphertext.len = 10; }
-static void nothing(struct world *x, Nacre__Query *q) { (void)x; (void)q; }
+static void other_suite(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->suite = 2;
+}
+static void other_network(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->network.data[0] ^= 1;
+}
+static void other_cluster(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->cluster = 99;
+}
+static void short_nonce(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->nonce.len = 31;
+}
+static void short_enc(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->enc.len = 31;
+}
+static void low_order(struct world *x, Nacre__Query *q) {
+    (void)x;
+    memset(q->enc.data, 0, KEY_SIZE);
+}
+static void unknown_epoch(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->epoch = 50;
+}
+static void other_program(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->program.data[0] ^= 1;
+}
+static void other_account(struct world *x, Nacre__Query *q) {
+    memcpy(q->account.data, x->ids[3].bytes, HASH_SIZE);
+}
+static void lower_index(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->min_index = 1;
+}
+static void longer_age(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->max_age_ms += 1;
+}
+static void other_nonce(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->nonce.data[0] ^= 1;
+}
+static void other_seq(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->seq += 1;
+}
+static void more_gas(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->gas_limit += 1;
+}
+static void flipped(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->ciphertext.data[9] ^= 1;
+}
+static void cut(struct world *x, Nacre__Query *q) {
+    (void)x;
+    q->ciphertext.len = 10;
+}
+static void nothing(struct world *x, Nacre__Query *q) {
+    (void)x;
+    (void)q;
+}
 
 static void changed_queries_are_refused(void **state) {
     static const struct {
@@ -174,23 +225,12 @@ static void changed_queries_are_refused(void **state) {
         err_t err;
         uint32_t status;
     } cases[] = {
-        {nothing, OK, PROGRAM_DONE},
-        {other_suite, E_MALFORMED, 0},
-        {other_network, E_WRONG_NETWORK, 0},
-        {other_cluster, E_UNKNOWN_CLUSTER, 0},
-        {short_nonce, E_MALFORMED, 0},
-        {short_enc, E_MALFORMED, 0},
-        {low_order, E_MALFORMED, 0},
-        {unknown_epoch, E_NOT_READY, 0},
-        {other_program, OK, UINT32_MAX},
-        {other_account, OK, UINT32_MAX},
-        {lower_index, OK, NEVER(E_DECRYPT)},
-        {longer_age, OK, NEVER(E_DECRYPT)},
-        {other_nonce, OK, NEVER(E_DECRYPT)},
-        {other_seq, OK, NEVER(E_DECRYPT)},
-        {more_gas, OK, NEVER(E_DECRYPT)},
-        {flipped, OK, NEVER(E_DECRYPT)},
-        {cut, OK, NEVER(E_DECRYPT)},
+        {nothing, OK, PROGRAM_DONE},           {other_suite, E_MALFORMED, 0},       {other_network, E_WRONG_NETWORK, 0},
+        {other_cluster, E_UNKNOWN_CLUSTER, 0}, {short_nonce, E_MALFORMED, 0},       {short_enc, E_MALFORMED, 0},
+        {low_order, E_MALFORMED, 0},           {unknown_epoch, E_NOT_READY, 0},     {other_program, OK, UINT32_MAX},
+        {other_account, OK, UINT32_MAX},       {lower_index, OK, NEVER(E_DECRYPT)}, {longer_age, OK, NEVER(E_DECRYPT)},
+        {other_nonce, OK, NEVER(E_DECRYPT)},   {other_seq, OK, NEVER(E_DECRYPT)},   {more_gas, OK, NEVER(E_DECRYPT)},
+        {flipped, OK, NEVER(E_DECRYPT)},       {cut, OK, NEVER(E_DECRYPT)},
     };
     (void)state;
     struct world *x = start(1, 1);
@@ -200,7 +240,8 @@ static void changed_queries_are_refused(void **state) {
         uint32_t status;
         err_t err = edited(x, &u, cases[i].edit, &status);
         if (err != cases[i].err || status != cases[i].status) {
-            fail_msg("case %zu: %s %u, expected %s %u", i, err_name(err), status, err_name(cases[i].err), cases[i].status);
+            fail_msg("case %zu: %s %u, expected %s %u", i, err_name(err), status, err_name(cases[i].err),
+                     cases[i].status);
         }
     }
     user_close(&u);
@@ -378,9 +419,12 @@ static int ask(void *ctx) {
         put_be64(entropy.secret_bytes + 8, a->answered + a->busy);
         buf_clear(&out);
         err_t err = worker_query(a->worker, &out, buf_bytes(&a->query), a->now_ms, &entropy, &f);
-        if (err == OK) a->answered++;
-        else if (err == E_BUSY) a->busy++;
-        else a->failed = err;
+        if (err == OK)
+            a->answered++;
+        else if (err == E_BUSY)
+            a->busy++;
+        else
+            a->failed = err;
         worker_status(a->worker, &status);
         if (worker_reply(a->worker, &out, 1, &none, &entropy, &f) != E_NOT_FOUND) a->failed = E_CONFLICT;
     }
@@ -429,14 +473,10 @@ static void threads_ask_while_commands_run(void **state) {
 int main(void) {
     world_set_up();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(queries_read_and_never_write),
-        cmocka_unit_test(queries_have_keys_of_their_own),
-        cmocka_unit_test(freshness_is_what_was_asked_for),
-        cmocka_unit_test(changed_queries_are_refused),
-        cmocka_unit_test(a_command_context_is_no_query_context),
-        cmocka_unit_test(malformed_bytes_are_refused),
-        cmocka_unit_test(one_signature_covers_many_replies),
-        cmocka_unit_test(threads_ask_while_commands_run),
+        cmocka_unit_test(queries_read_and_never_write),          cmocka_unit_test(queries_have_keys_of_their_own),
+        cmocka_unit_test(freshness_is_what_was_asked_for),       cmocka_unit_test(changed_queries_are_refused),
+        cmocka_unit_test(a_command_context_is_no_query_context), cmocka_unit_test(malformed_bytes_are_refused),
+        cmocka_unit_test(one_signature_covers_many_replies),     cmocka_unit_test(threads_ask_while_commands_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

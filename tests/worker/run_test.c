@@ -31,7 +31,8 @@ static uint32_t outcome_of(struct world *x, struct user *u, struct host *h, stru
 typedef void (*edit_fn)(struct world *x, Nacre__TxBody *body);
 
 /* Seals input, lets edit change the signed body, and signs it again by the account named. */
-static void seal_edited(struct world *x, struct user *u, struct buf *out, const char *input, edit_fn edit, size_t signer) {
+static void seal_edited(struct world *x, struct user *u, struct buf *out, const char *input, edit_fn edit,
+                        size_t signer) {
     struct buf tx, packed;
     Nacre__Tx *m;
     Nacre__TxBody *body;

@@ -3,7 +3,7 @@
 #include "program/testing_signals.h"
 
 #define START_MS UINT64_C(1795564800000)
-#define STEP_MS  10
+#define STEP_MS 10
 
 static void must(err_t err, const struct fault *f, const char *what) {
     if (err != OK) fail_msg("%s: %s %s", what, err_name(err), f ? f->detail : "");
@@ -57,7 +57,8 @@ static void make_genesis(struct world *x, const char *params) {
                     hex(BYTES(x->keys[i].public_key)));
     }
     buf_put_fmt(&state, "],\"validators\":[{\"public_key\":\"%s\",\"power\":1}],", hex(BYTES(x->solo.key.public_key)));
-    buf_put_fmt(&state, "\"releases\":[{\"measurement\":\"%s\",\"role\":\"worker\",\"name\":\"w\",\"publisher\":\"%s\"},",
+    buf_put_fmt(&state,
+                "\"releases\":[{\"measurement\":\"%s\",\"role\":\"worker\",\"name\":\"w\",\"publisher\":\"%s\"},",
                 hex(BYTES(x->worker_build.bytes)), hex(BYTES(x->ids[0].bytes)));
     buf_put_fmt(&state, "{\"measurement\":\"%s\",\"role\":\"key-service\",\"name\":\"k\",\"publisher\":\"%s\"}],",
                 hex(BYTES(x->keyd_build.bytes)), hex(BYTES(x->ids[0].bytes)));
@@ -105,8 +106,11 @@ static void make_block(struct world *x) {
     buf_clear(&x->light);
     buf_put_bytes(&x->light, buf_bytes(&b.light_bytes));
     x->height = b.light.header.height;
-    struct chain_block block = {
-        .height = x->height, .time_ms = time_ms, .header_hash = b.header_hash, .txs = txs, .tx_count = kept};
+    struct chain_block block = {.height = x->height,
+                                .time_ms = time_ms,
+                                .header_hash = b.header_hash,
+                                .txs = txs,
+                                .tx_count = kept};
     assert_int_equal(chain_finalize(x->chain, &effects, &block), OK);
     for (size_t i = 0; i < effects->result_count; i++) {
         if (effects->results[i].code != OK) x->fault = effects->results[i].fault;
@@ -305,8 +309,8 @@ static void evidence(struct world *x, struct buf *out, struct bytes report_data)
 static void deliver(struct world *x, struct host *h, const struct worker_effect *e, enum worker_event_kind kind,
                     struct bytes data, struct bytes data2) {
     if (!h->worker) return;
-    struct worker_event event = {
-        .kind = kind, .now_ms = x->now_ms, .id = e->id, .data = data, .data2 = data2, .entropy = world_secret(x)};
+    struct worker_event event =
+        {.kind = kind, .now_ms = x->now_ms, .id = e->id, .data = data, .data2 = data2, .entropy = world_secret(x)};
     must(worker_step(h->worker, &event), NULL, "step");
 }
 
@@ -326,18 +330,37 @@ static void take_disk(struct host *h, const struct worker_effect *e) {
 static bool answer(struct world *x, struct host *h, const struct worker_effect *e, struct buf *out,
                    enum worker_event_kind *kind) {
     switch (e->kind) {
-    case WORKER_ASK_STATE: *kind = WORKER_STATE; state_answer(x, out, buf_bytes(&e->data)); return true;
-    case WORKER_ASK_EVIDENCE: *kind = WORKER_EVIDENCE; evidence(x, out, buf_bytes(&e->data)); return true;
-    case WORKER_REGISTER: *kind = WORKER_WRITTEN; submit_registration(x, buf_bytes(&e->data)); return true;
+    case WORKER_ASK_STATE:
+        *kind = WORKER_STATE;
+        state_answer(x, out, buf_bytes(&e->data));
+        return true;
+    case WORKER_ASK_EVIDENCE:
+        *kind = WORKER_EVIDENCE;
+        evidence(x, out, buf_bytes(&e->data));
+        return true;
+    case WORKER_REGISTER:
+        *kind = WORKER_WRITTEN;
+        submit_registration(x, buf_bytes(&e->data));
+        return true;
     case WORKER_ASK_CLUSTERS:
         *kind = WORKER_CLUSTERS;
         if (x->cluster > 0) buf_put_be64(out, x->cluster);
         return true;
-    case WORKER_READ_DISK: *kind = WORKER_DISK; buf_put_bytes(out, buf_bytes(&h->snapshot)); return true;
+    case WORKER_READ_DISK:
+        *kind = WORKER_DISK;
+        buf_put_bytes(out, buf_bytes(&h->snapshot));
+        return true;
     case WORKER_ASK_PAGE: *kind = WORKER_PAGE; return log_page(x, out, e->number);
     case WORKER_ASK_RELEASE: *kind = WORKER_RELEASED; return release(x, out, buf_bytes(&e->data));
-    case WORKER_ASK_CODE: *kind = WORKER_CODE; h->code_asked++; buf_put_bytes(out, buf_bytes(&x->wasm)); return true;
-    case WORKER_READ_COMPILED: *kind = WORKER_COMPILED_CACHE; buf_put_bytes(out, buf_bytes(&h->code)); return true;
+    case WORKER_ASK_CODE:
+        *kind = WORKER_CODE;
+        h->code_asked++;
+        buf_put_bytes(out, buf_bytes(&x->wasm));
+        return true;
+    case WORKER_READ_COMPILED:
+        *kind = WORKER_COMPILED_CACHE;
+        buf_put_bytes(out, buf_bytes(&h->code));
+        return true;
     case WORKER_WRITE_COMPILED:
         *kind = WORKER_WRITTEN;
         buf_clear(&h->code);
@@ -509,9 +532,11 @@ void world_free(struct world *x) {
 
 struct host *world_boot(struct world *x, size_t number, const char *label) {
     struct host *h = &x->hosts[number];
-    struct worker_config config = {
-        .genesis = &x->genesis, .engine = x->engine, .operator_id = x->ids[0], .measurement = x->worker_build,
-        .snapshot_every = 20};
+    struct worker_config config = {.genesis = &x->genesis,
+                                   .engine = x->engine,
+                                   .operator_id = x->ids[0],
+                                   .measurement = x->worker_build,
+                                   .snapshot_every = 20};
     struct secret a = world_secret(x), b = world_secret(x);
     struct fault f = {0};
     assert_null(h->worker);
@@ -665,7 +690,8 @@ void user_open(struct world *x, struct user *u, size_t account, const struct has
     }
     client_identity_init(&u->identity, &seed);
     must(client_target_init(&u->target, &x->genesis.net, c, p, workers, c->n_members, &f), &f, "target");
-    must(client_context_open(&u->command, SEAL_COMMAND, &u->target, &u->identity, x->height + 100000, &a), NULL, "context");
+    must(client_context_open(&u->command, SEAL_COMMAND, &u->target, &u->identity, x->height + 100000, &a), NULL,
+         "context");
     must(client_context_open(&u->query, SEAL_QUERY, &u->target, &u->identity, x->height + 100000, &b), NULL, "context");
     for (size_t i = 0; i < c->n_members; i++) codec_free(workers[i]);
     codec_free(c);
@@ -728,8 +754,8 @@ uint32_t user_run(struct world *x, struct user *u, struct host *h, const char *i
     must(err, &x->fault, "reply");
     assert_non_null(body);
     if (expected && !bytes_equal(codec_bytes(body->output), bytes_str(expected))) {
-        fail_msg("'%s' gave '%.*s' (status %u %s), expected '%s'", input, (int)body->output.len, (char *)body->output.data,
-                 body->status, body->detail, expected);
+        fail_msg("'%s' gave '%.*s' (status %u %s), expected '%s'", input, (int)body->output.len,
+                 (char *)body->output.data, body->status, body->detail, expected);
     }
     uint32_t status = body->status;
     codec_free(reply);
@@ -741,8 +767,10 @@ uint32_t user_run(struct world *x, struct user *u, struct host *h, const char *i
 void user_seal_query(struct world *x, struct user *u, struct buf *query, const char *input, uint64_t min_index,
                      uint64_t max_age_ms) {
     struct secret nonce = world_secret(x);
-    struct client_query q = {
-        .min_index = min_index, .max_age_ms = max_age_ms, .gas_limit = WORLD_GAS, .input = bytes_str(input)};
+    struct client_query q = {.min_index = min_index,
+                             .max_age_ms = max_age_ms,
+                             .gas_limit = WORLD_GAS,
+                             .input = bytes_str(input)};
     memcpy(q.nonce.bytes, nonce.secret_bytes, HASH_SIZE);
     u->query.identity = &u->identity;
     buf_init(query, LIMIT_TX);

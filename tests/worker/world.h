@@ -16,9 +16,9 @@
 #include "program/program.h"
 #include "worker/worker.h"
 
-#define WORLD_WORKERS  4
+#define WORLD_WORKERS 4
 #define WORLD_ACCOUNTS 5 /* 0 operator, deployer and publisher; 1 key operator; 2.. users */
-#define WORLD_GAS      300000000
+#define WORLD_GAS 300000000
 
 struct world;
 struct host;
@@ -32,7 +32,7 @@ struct waiting {
 struct host {
     size_t number;
     const char *label;
-    struct worker *worker; /* NULL: off */
+    struct worker *worker;          /* NULL: off */
     struct buf snapshot, log, code; /* one cluster, one program at a time */
     struct hash code_hash;
     struct waiting polls[16];
@@ -96,10 +96,10 @@ void world_halt(struct world *x, struct host *h);
 void world_run(struct world *x, uint64_t ms);
 /* The same until the cluster is served by h with everything executed and agreed. Fails the test after 60 s. */
 void world_settle(struct world *x, struct host *h);
-#define WORLD_UNTIL(x, condition)                                                                      \
-    do {                                                                                               \
-        for (int i_ = 0; i_ < 3000 && !(condition); i_++) world_run(x, 20);                            \
-        if (!(condition)) fail_msg("line %d: never happened: %s", __LINE__, #condition);               \
+#define WORLD_UNTIL(x, condition)                                                        \
+    do {                                                                                 \
+        for (int i_ = 0; i_ < 3000 && !(condition); i_++) world_run(x, 20);              \
+        if (!(condition)) fail_msg("line %d: never happened: %s", __LINE__, #condition); \
     } while (0)
 
 /* Signs for an account with its next sequence and queues; a block takes it at the next world_run. */
