@@ -28,7 +28,7 @@ static json_t *nacre(struct devnet *d, bool may_fail, const char *const *words) 
     posix_spawn_file_actions_t actions;
     snprintf(path, sizeof path, "%s/bin/nacre", d->b->binaries);
     argv[count++] = path;
-    for (; *words != NULL && count < 22; words++) {
+    for (; *words != NULL && count < 20; words++) {
         union {
             const char *in;
             char *out;
@@ -36,6 +36,7 @@ static json_t *nacre(struct devnet *d, bool may_fail, const char *const *words) 
         argv[count++] = word.out;
     }
     argv[count++] = (char[]){"--json"};
+    argv[count++] = (char[]){"--quiet"};
     argv[count] = NULL;
     if (pipe2(ends, O_CLOEXEC) != 0) bench_fail(d->b, "pipe");
     posix_spawn_file_actions_init(&actions);
@@ -127,12 +128,27 @@ static Nacre__StateAnswer *ask(struct devnet *d, struct buf *out, const struct s
     return answer;
 }
 
+static Nacre__WorkerRecord *read_worker(struct devnet *d, const Nacre__Member *member) {
+    struct buf out;
+    struct hash id;
+    Nacre__WorkerRecord *worker;
+    buf_init(&out, LIMIT_HTTP_RESPONSE);
+    bench_must(d->b, codec_copy(id.bytes, HASH_SIZE, member->worker), "member");
+    struct state_key key = state_key_hash('w', &id);
+    Nacre__StateAnswer *answer = ask(d, &out, &key, 1);
+    bench_must(d->b, CODEC_UNPACK(&worker, nacre__worker_record, codec_bytes(answer->items[0]->value), LIMIT_VALUE),
+               "worker's record");
+    codec_free(answer);
+    buf_fini(&out);
+    return worker;
+}
+
 void devnet_target(struct devnet *d, const struct hash *program_id) {
     struct buf out;
     struct state_key keys[3];
     Nacre__ProgramRecord *program;
     Nacre__ClusterRecord *cluster;
-    Nacre__WorkerRecord *worker;
+    Nacre__WorkerRecord *workers[DEVNET_WORKERS] = {NULL};
     struct fault f = {0};
     struct secret entropy;
     buf_init(&out, LIMIT_HTTP_RESPONSE);
@@ -152,20 +168,14 @@ void devnet_target(struct devnet *d, const struct hash *program_id) {
     bench_must(d->b, CODEC_UNPACK(&cluster, nacre__cluster_record, codec_bytes(answer->items[0]->value), LIMIT_VALUE),
                "cluster");
     codec_free(answer);
-    struct hash id;
-    bench_must(d->b, codec_copy(id.bytes, HASH_SIZE, cluster->members[0]->worker), "member");
-    keys[0] = state_key_hash('w', &id);
-    answer = ask(d, &out, keys, 1);
-    bench_must(d->b, CODEC_UNPACK(&worker, nacre__worker_record, codec_bytes(answer->items[0]->value), LIMIT_VALUE),
-               "worker's record");
-    codec_free(answer);
-    if (client_target_init(&d->target, &d->genesis.net, cluster, program, &worker, 1, &f) != OK) {
+    for (size_t i = 0; i < cluster->n_members && i < DEVNET_WORKERS; i++) workers[i] = read_worker(d, cluster->members[i]);
+    if (client_target_init(&d->target, &d->genesis.net, cluster, program, workers, cluster->n_members, &f) != OK) {
         bench_fail(d->b, "target: %s", f.detail);
     }
     crypto_random(&entropy, sizeof entropy);
     bench_must(d->b, client_context_open(&d->context, SEAL_COMMAND, &d->target, &d->user, d->height + 50000, &entropy),
                "context");
-    codec_free(worker);
+    for (size_t i = 0; i < DEVNET_WORKERS; i++) codec_free(workers[i]);
     codec_free(cluster);
     codec_free(program);
     buf_fini(&out);
