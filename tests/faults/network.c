@@ -17,6 +17,8 @@
 
 static const char *const programs[] = {"nacre-node", "nacre-keyd", "nacre-worker"};
 
+static const char *const names[NETWORK_PROCESSES] = {"node", "keyd", "w1", "w2", "w3"};
+
 static const char *program_of(size_t i) {
     return programs[i < NETWORK_WORKER ? i : NETWORK_WORKER];
 }
@@ -102,7 +104,8 @@ static void make_genesis(struct network *n, const struct client_identity *valida
 void network_make(struct network *n, unsigned variant) {
     struct client_identity validator, operator_identity;
     char validator_path[128], operator_path[128], path[160];
-    *n = (struct network){.folder = test_folder_make()};
+    struct test_folder folder = test_folder_make();
+    *n = (struct network){.folder = folder};
     (void)snprintf(n->genesis_path, sizeof n->genesis_path, "%s/genesis.json", n->folder.path);
     (void)snprintf(validator_path, sizeof validator_path, "%s/validator.key", n->folder.path);
     (void)snprintf(operator_path, sizeof operator_path, "%s/operator.key", n->folder.path);
@@ -117,13 +120,10 @@ void network_make(struct network *n, unsigned variant) {
     }
     for (size_t i = 0; i < NETWORK_PROCESSES; i++) {
         struct network_process *p = &n->processes[i];
-        if (i < NETWORK_WORKER)
-            (void)snprintf(p->name, sizeof p->name, "%s", i == NETWORK_NODE ? "node" : "keyd");
-        else
-            (void)snprintf(p->name, sizeof p->name, "w%u", (unsigned)(i - NETWORK_WORKER + 1) % 10);
-        (void)snprintf(p->genesis, sizeof p->genesis, "%s", n->genesis_path);
+        p->name = names[i];
+        p->genesis = n->genesis_path;
         (void)snprintf(p->key, sizeof p->key, "%s", i == NETWORK_NODE ? validator_path : operator_path);
-        (void)snprintf(p->platform, sizeof p->platform, "%s/%s.sim", n->folder.path, p->name);
+        (void)snprintf(p->platform, sizeof p->platform, "%s/%s.sim", folder.path, names[i]);
         (void)snprintf(p->listen, sizeof p->listen, "127.0.0.1:0");
     }
     make_genesis(n, &validator, &operator_identity);

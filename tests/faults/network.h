@@ -13,10 +13,11 @@
 enum { NETWORK_NODE, NETWORK_KEYD, NETWORK_WORKER, NETWORK_PROCESSES = NETWORK_WORKER + NETWORK_WORKERS };
 
 struct network_process {
-    char name[8]; /* node, keyd, w1, w2, w3: its folder in the network's */
+    const char *name; /* node, keyd, w1, w2, w3: its folder in the network's */
     struct process process;
     unsigned starts;
-    char genesis[128], key[128], platform[128]; /* paths; a test may point them elsewhere before a start */
+    const char *genesis; /* paths; a test may point them elsewhere before a start */
+    char key[128], platform[128];
     char listen[64];
 };
 
