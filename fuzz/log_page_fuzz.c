@@ -22,6 +22,12 @@ static void make_world(void) {
     honest_state = kit_pack(&kit, kit_state(&kit, keys, 3));
 }
 
+static bool same_trust(const struct light_trust *a, const struct light_trust *b) {
+    return a->height == b->height && hash_equal(&a->header_hash, &b->header_hash) &&
+           a->time.seconds == b->time.seconds && a->time.nanos == b->time.nanos &&
+           hash_equal(&a->next_validators_hash, &b->next_validators_hash) && strcmp(a->chain_id, b->chain_id) == 0;
+}
+
 static void check_page(struct bytes page) {
     struct light_trust trust, before;
     struct fault f = {0};
@@ -33,7 +39,7 @@ static void check_page(struct bytes page) {
     err_t err = verify_log_page(&trust, &out, &after, &record, page, &kit.genesis.net, KIT_CLUSTER, 2,
                                 &kit.entries[2].before, &f);
     require((err == OK) == bytes_equal(page, honest_page));
-    require(err == OK || (f.code == err && !out && !record && memcmp(&trust, &before, sizeof trust) == 0));
+    require(err == OK || (f.code == err && !out && !record && same_trust(&trust, &before)));
     codec_free(out);
     codec_free(record);
 }
@@ -47,7 +53,7 @@ static void check_state(struct bytes state) {
     before = trust;
     err_t err = verify_state_answer(&trust, &header, &out, state, keys, 3, &f);
     require((err == OK) == bytes_equal(state, honest_state));
-    require(err == OK || (f.code == err && !out && memcmp(&trust, &before, sizeof trust) == 0));
+    require(err == OK || (f.code == err && !out && same_trust(&trust, &before)));
     codec_free(out);
 }
 

@@ -99,6 +99,13 @@ static void set_seat(struct exec *x, Nacre__SharingRecord *sharing, Nacre__KeySe
     }
 }
 
+static Nacre__KeySeat *find_seat(const Nacre__SharingRecord *sharing, uint32_t index) {
+    for (size_t i = 0; i < sharing->n_seats; i++) {
+        if (sharing->seats[i]->index == index) return sharing->seats[i];
+    }
+    return NULL;
+}
+
 err_t gatekeeper_register(struct exec *x, const Nacre__TxBody *body) {
     const Nacre__RegisterKeyService *m = body->register_key_service;
     uint32_t index = 0;
@@ -107,10 +114,7 @@ err_t gatekeeper_register(struct exec *x, const Nacre__TxBody *body) {
     struct state_key key = state_key_global("sharing");
     Nacre__SharingRecord *sharing = state_load(x, state_key_bytes(&key), &nacre__sharing_record__descriptor);
     if (!sharing) abort(); /* made at genesis */
-    Nacre__KeySeat *seat = NULL;
-    for (size_t i = 0; i < sharing->n_seats && !seat; i++) {
-        if (sharing->seats[i]->index == index) seat = sharing->seats[i];
-    }
+    Nacre__KeySeat *seat = find_seat(sharing, index);
     TRY(check_restart(x, seat, m));
     TRY(check_possession(x, sharing, index, m));
     struct admission admission;
