@@ -69,6 +69,7 @@ void bench_kernels(struct bench *b);
 void bench_programs(struct bench *b);
 void bench_map(struct bench *b);
 void bench_commands(struct bench *b);
+void bench_workers(struct bench *b);
 void bench_queries(struct bench *b);
 void bench_devnet(struct bench *b);
 

@@ -30,3 +30,36 @@ void load_free(struct load *l) {
     buf_fini(&l->tx);
     free(l);
 }
+
+struct chain *load_chain(struct network *n, struct map *map) {
+    struct engine_view *view;
+    struct map_iter it;
+    struct chain *c;
+    bench_must(n->b, engine_view_get(&view, n->engine), "view");
+    for (map_seek(view->state, &it, BYTES_NONE, false); it.valid; map_next(&it)) {
+        bench_must(n->b, map_set(map, it.key, it.value), "state");
+    }
+    bench_must(n->b, chain_restore(&c, NULL, &n->genesis, view->height, view->time_ms, map), "chain");
+    engine_view_free(view);
+    return c;
+}
+
+double load_order_us(struct bench *b, struct chain *c, const struct bytes *txs, size_t count) {
+    struct chain_block block = {.height = chain_height(c) + 1, .txs = txs, .tx_count = count};
+    const struct chain_effects *effects;
+    struct fault f = {0};
+    bool keep[LOAD_TXS_MAX] = {false};
+    block.time_ms = network_now_ms() + UINT64_C(1000) * block.height;
+    uint64_t start = bench_thread_ns();
+    for (size_t i = 0; i < count; i++) {
+        if (chain_check(c, txs[i], &f) != OK) bench_fail(b, "check: %s", f.detail);
+    }
+    chain_prepare(c, keep, txs, count, block.time_ms);
+    bench_must(b, chain_finalize(c, &effects, &block), "finalize");
+    chain_commit(c);
+    double us = (double)(bench_thread_ns() - start) / 1000;
+    for (size_t i = 0; i < count; i++) {
+        if (!keep[i] || effects->results[i].code != OK) bench_fail(b, "transaction %zu of a block failed", i);
+    }
+    return us;
+}

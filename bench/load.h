@@ -18,4 +18,10 @@ struct load {
 struct load *load_make(struct network *n, size_t first_user);
 void load_free(struct load *l);
 
+/* A chain by itself whose state is the network's and, beside it, what is in map (taken). */
+struct chain *load_chain(struct network *n, struct map *map);
+#define LOAD_TXS_MAX 8
+/* Microseconds of processor time for a block of these transactions: checked, chosen, executed, committed. */
+double load_order_us(struct bench *b, struct chain *c, const struct bytes *txs, size_t count);
+
 #endif

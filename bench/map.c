@@ -77,38 +77,6 @@ static void print_map(struct bench *b, const struct alone *a) {
               a->fill_s);
 }
 
-/* A chain whose state is the network's and, beside it, what is in map (taken). */
-static struct chain *chain_over(struct network *n, struct map *map) {
-    struct engine_view *view;
-    struct map_iter it;
-    struct chain *c;
-    bench_must(n->b, engine_view_get(&view, n->engine), "view");
-    for (map_seek(view->state, &it, BYTES_NONE, false); it.valid; map_next(&it)) {
-        bench_must(n->b, map_set(map, it.key, it.value), "state");
-    }
-    bench_must(n->b, chain_restore(&c, NULL, &n->genesis, view->height, view->time_ms, map), "chain");
-    engine_view_free(view);
-    return c;
-}
-
-/* Microseconds a command: checked, put into a block, executed, committed. */
-static double order(struct bench *b, struct chain *c, const struct load *l) {
-    struct chain_block block = {.height = chain_height(c) + 1, .tx_count = 1};
-    const struct chain_effects *effects;
-    struct bytes tx = buf_bytes(&l->tx);
-    struct fault f = {0};
-    bool keep = false;
-    block.time_ms = network_now_ms() + UINT64_C(1000) * block.height;
-    block.txs = &tx;
-    uint64_t start = bench_thread_ns();
-    if (chain_check(c, tx, &f) != OK) bench_fail(b, "check: %s", f.detail);
-    chain_prepare(c, &keep, &tx, 1, block.time_ms);
-    bench_must(b, chain_finalize(c, &effects, &block), "finalize");
-    if (!keep || effects->entry_count != LOAD_BATCH) bench_fail(b, "a block took %zu commands", effects->entry_count);
-    chain_commit(c);
-    return (double)(bench_thread_ns() - start) / 1000 / LOAD_BATCH;
-}
-
 static void fill_cluster(struct network *n, uint64_t count) {
     struct network_user *user = &n->users[0];
     for (uint64_t at = 0; at < count; at += FILL_KEYS) {
@@ -138,7 +106,8 @@ struct side {
 static double whole(struct bench *b, struct side *s, size_t first_user) {
     struct network *n = &s->network;
     struct load *l = load_make(n, first_user);
-    double ordered = order(b, s->chain, l);
+    struct bytes tx = buf_bytes(&l->tx);
+    double ordered = load_order_us(b, s->chain, &tx, 1) / LOAD_BATCH;
     uint64_t executed = network_worker_status(n).executed, before = n->worker_ns;
     (void)network_include(n, buf_bytes(&l->tx));
     network_pump(n, executed + LOAD_BATCH);
@@ -162,7 +131,7 @@ void bench_map(struct bench *b) {
         network_start(&sides[i].network, b, 2 * LOAD_BATCH);
         network_open_contexts(&sides[i].network);
         fill_cluster(&sides[i].network, i == 0 ? SMALL : count);
-        sides[i].chain = chain_over(&sides[i].network, maps[i]);
+        sides[i].chain = load_chain(&sides[i].network, maps[i]);
     }
     for (size_t pass = 0; pass < 6; pass++) {
         for (size_t k = 0; k < 2; k++) {

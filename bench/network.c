@@ -399,22 +399,29 @@ static bool program_ready(struct network *n) {
     return ready && network_worker_status(n).phase == WORKER_SERVING;
 }
 
-static void create_cluster(struct network *n) {
+void network_create_cluster_tx(struct network *n, struct buf *tx) {
     Nacre__TxBody body = NACRE__TX_BODY__INIT;
     Nacre__ClusterPolicy policy = NACRE__CLUSTER_POLICY__INIT;
     Nacre__CreateCluster create = NACRE__CREATE_CLUSTER__INIT;
-    struct buf data;
-    buf_init(&data, 64);
     policy.replicas = policy.quorum = policy.tiers = policy.vendors = 1;
     create.policy = &policy;
     create.name = (char[]){"bench"};
     body.msg_case = NACRE__TX_BODY__MSG_CREATE_CLUSTER;
     body.create_cluster = &create;
-    admin_tx(n, &body, &data);
+    sign_body(n, tx, &n->admin, &n->admin_sequence, &body);
+}
+
+static void create_cluster(struct network *n) {
+    struct buf tx, data;
+    buf_init(&tx, LIMIT_TX);
+    buf_init(&data, 64);
+    network_create_cluster_tx(n, &tx);
+    (void)include(n, buf_bytes(&tx), &data);
     if (data.size != 8) bench_fail(n->b, "CreateCluster gave %zu bytes", data.size);
     n->cluster = get_be64(data.data);
     if (n->cluster_count == NETWORK_CLUSTERS_MAX) bench_fail(n->b, "too many clusters");
     n->clusters[n->cluster_count++] = n->cluster;
+    buf_fini(&tx);
     buf_fini(&data);
 }
 

@@ -60,6 +60,8 @@ uint64_t network_now_ms(void);
 
 /* Appends the sealed and signed command of a user, its next sequence number used. gas: index of the bucket. */
 void network_command(struct network *n, struct buf *tx, struct network_user *user, struct bytes input, size_t gas);
+/* Appends the admin's transaction that makes a cluster of one worker. */
+void network_create_cluster_tx(struct network *n, struct buf *tx);
 /* Appends a batch of whole transactions. */
 void network_batch(struct network *n, struct buf *tx, const struct bytes *items, size_t count);
 /* Submits and waits until it is included and provable; ends the group if it failed. Gives the block's height. */
