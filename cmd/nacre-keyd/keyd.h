@@ -19,6 +19,7 @@ struct options {
 
 struct service {
     struct options options;
+    int lock_file; /* open as long as DIR is ours */
     struct genesis genesis;
     struct tee *tee;
     struct client_identity operator_identity;

@@ -134,6 +134,9 @@ static err_t run(struct service *s, int argc, char **argv, struct fault *f) {
     TRY(dir_create(s->options.dir, f));
     TRY(load_genesis(s, f));
     TRY(load_operator(s, f));
+    TRY(dir_lock(&s->lock_file, s->options.dir, f));
+    TRY(dir_bind(s->options.dir, s->genesis.chain_id, f));
+    TRY(net_expect_network(s->options.node, s->genesis.chain_id, f));
     TRY(tee_open_sim(&s->tee, s->options.tee_sim, f));
     log_warn("SIMULATED: no hardware protects this share", "");
     TRY(share_open(s, f));
@@ -153,6 +156,7 @@ int main(int argc, char **argv) {
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk to us, not the end */
 
     err_t err = run(s, argc, argv, &f);
     if (s->endpoint[0] != '\0') {

@@ -176,6 +176,9 @@ static err_t run(struct process *p, int argc, char **argv, struct fault *f) {
     TRY(make_folders(p, f));
     TRY(load_genesis(p, f));
     TRY(load_operator(p, f));
+    TRY(dir_lock(&p->lock_file, p->options.dir, f));
+    TRY(dir_bind(p->options.dir, p->genesis.chain_id, f));
+    TRY(net_expect_network(p->options.node, p->genesis.chain_id, f));
     TRY(tee_open_sim(&p->tee, p->options.tee_sim, f));
     log_warn("SIMULATED: no hardware protects what runs here", "label=%s", p->options.label);
     TRY(start_server(p, f));
@@ -216,6 +219,7 @@ int main(int argc, char **argv) {
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk to us, not the end */
 
     err_t err = run(p, argc, argv, &f);
     stop(p);

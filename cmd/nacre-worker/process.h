@@ -38,6 +38,7 @@ struct task {
 
 struct process {
     struct options options;
+    int lock_file; /* open as long as DIR is ours */
     struct genesis genesis;
     struct tee *tee;
     struct client_identity operator_identity;

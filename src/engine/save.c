@@ -205,12 +205,13 @@ static err_t load_tip(struct engine *e, struct store_txn *t, struct solo_tip *ti
     reader_copy(&r, tip->results_hash.bytes, HASH_SIZE);
     if (reader_end(&r) != OK) return fault_set(f, E_CORRUPT, "the record of the last block has %zu bytes", record.size);
     if (!hash_equal(&genesis_hash, &e->genesis_hash)) {
-        char hex[2 * HASH_SIZE + 1];
-        hex_encode(hex, BYTES(genesis_hash.bytes));
+        char held[2 * HASH_SIZE + 1], given[2 * HASH_SIZE + 1];
+        hex_encode(held, BYTES(genesis_hash.bytes));
+        hex_encode(given, BYTES(e->genesis_hash.bytes));
         return fault_set(f, E_WRONG_NETWORK,
-                         "this directory holds the chain of genesis %.16s...; use its genesis file, or "
+                         "this directory holds the chain of genesis %.16s..., not of %.16s...; use its genesis file, or "
                          "another directory",
-                         hex);
+                         held, given);
     }
     return OK;
 }

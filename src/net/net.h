@@ -83,5 +83,8 @@ void net_client_free(struct net_client *c);
  * LIMIT_HTTP_RESPONSE or the body's cap). A status >= 400 is OK here: the caller reads the body (refusal_read). */
 err_t net_call(struct net_client *c, unsigned *status, struct buf *body, enum net_method method, const char *base,
                const char *path, struct bytes request_body, bool json, unsigned timeout_ms, struct fault *f) MUST_CHECK;
+/* What a node says of its network, against ours: for a clear message at a start, proofs decide later. E_WRONG_NETWORK names
+ * both. A node that does not answer is OK: it may come. E_NO_MEMORY. */
+err_t net_expect_network(const char *node, const char *chain_id, struct fault *f) MUST_CHECK;
 
 #endif

@@ -13,7 +13,6 @@
 
 #define STORE_PATH_MAX 4096
 #define STORE_READERS 1024 /* read transactions at once: one per HTTP handler thread, with room */
-#define HOLDER_MAX 32
 
 struct store {
     MDB_env *env;
@@ -53,31 +52,6 @@ static err_t open_error(int rc, const char *dir, struct fault *f) {
     return fault_set(f, err, "database %s: %s", dir, mdb_strerror(rc));
 }
 
-/* Takes DIR/lock for this process. The kernel lets go of it when the process ends, however it ends. */
-static err_t take_lock(int *out, const char *dir, struct fault *f) {
-    char path[STORE_PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/lock", dir);
-    if (n < 0 || (size_t)n >= sizeof path) return fault_set(f, E_TOO_BIG, "path of %zu bytes", strlen(dir));
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return fault_set(f, E_IO, "%s: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        int cause = errno;
-        char holder[HOLDER_MAX] = {0};
-        ssize_t got = pread(fd, holder, sizeof holder - 1, 0);
-        (void)close(fd);
-        if (cause != EWOULDBLOCK) return fault_set(f, E_IO, "%s: %s", path, strerror(cause));
-        holder[got > 0 ? strspn(holder, "0123456789") : 0] = 0;
-        return fault_set(f, E_BUSY, "%s is in use by process %s; stop it, or use another directory", dir,
-                         holder[0] != 0 ? holder : "(unknown)");
-    }
-    char text[HOLDER_MAX];
-    int size = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    /* Only a hint for people: a full disk must not keep the store from being opened. */
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)size, 0) != size) errno = 0;
-    *out = fd;
-    return OK;
-}
-
 static err_t open_tables(struct store *s, const char *const *tables, struct fault *f, const char *dir) {
     MDB_txn *txn = NULL;
     int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
@@ -114,7 +88,7 @@ err_t store_open(struct store **out, const char *dir, const char *const *tables,
     if (s == NULL) return fault_set(f, E_NO_MEMORY, "database %s", dir);
     s->lock_fd = -1;
     s->table_count = table_count;
-    err_t err = take_lock(&s->lock_fd, dir, f);
+    err_t err = dir_lock(&s->lock_fd, dir, f);
     if (err != OK) goto fail;
     int rc = mdb_env_create(&s->env);
     if (rc == MDB_SUCCESS) rc = mdb_env_set_maxdbs(s->env, (MDB_dbi)table_count);

@@ -44,5 +44,9 @@ err_t file_append(const char *path, struct bytes contents, unsigned mode, struct
 err_t file_remove(const char *path, struct fault *f) MUST_CHECK; /* OK if it was not there */
 /* mkdir -p with mode 0700. */
 err_t dir_create(const char *path, struct fault *f) MUST_CHECK;
+/* Takes DIR/lock for this process until *lock is closed. E_BUSY names the holder; E_IO. store_open does it by itself. */
+err_t dir_lock(int *lock, const char *dir, struct fault *f) MUST_CHECK;
+/* Ties DIR to one network, by the file DIR/network, at its first use. E_WRONG_NETWORK names both; E_IO. */
+err_t dir_bind(const char *dir, const char *chain_id, struct fault *f) MUST_CHECK;
 
 #endif
