@@ -544,15 +544,9 @@ err_t execute_entry(struct worker *w, struct cluster *c, const uint8_t header[EN
     bool is_epoch = s.e.type == ENTRY_EPOCH;
     if (s.r->has_root && !is_epoch) rule_ratchet_step(&s.ratchet, &s.head, s.e.index, NULL);
 
-    err_t err;
-    if (s.e.type == ENTRY_COMMAND)
-        err = execute_command(&s);
-    else if (s.e.type == ENTRY_DEPLOY || s.e.type == ENTRY_FREEZE)
-        err = execute_user(&s);
-    else if (s.e.type == ENTRY_UPGRADE && !hash_is_zero(&s.e.sender))
-        err = execute_user(&s);
-    else
-        err = execute_system(&s);
+    bool by_user = s.e.type == ENTRY_DEPLOY || s.e.type == ENTRY_FREEZE ||
+                   (s.e.type == ENTRY_UPGRADE && !hash_is_zero(&s.e.sender));
+    err_t err = s.e.type == ENTRY_COMMAND ? execute_command(&s) : by_user ? execute_user(&s) : execute_system(&s);
     /* What the chain ordered but no replica can make sense of changes nothing, on all of them alike (rule X2). */
     if (err == E_MALFORMED || err == E_TOO_BIG || err == E_UNKNOWN_PROGRAM)
         err = is_epoch ? block(&s, BLOCKED_VERSION) : OK;

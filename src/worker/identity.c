@@ -183,10 +183,9 @@ static err_t take_state(struct worker *w, struct bytes data) {
 
 err_t identity_event(struct worker *w, const struct worker_event *event, bool *taken) {
     struct identity *id = &w->identity;
-    *taken = true;
-    if (event->id == 0) {
-        *taken = false;
-    } else if (event->id == id->state.id) {
+    *taken = event->id != 0;
+    if (!*taken) return OK;
+    if (event->id == id->state.id) {
         if (event->kind == WORKER_STATE) return take_state(w, event->data);
         want_failed(&id->state, w->now_ms);
     } else if (event->id == id->evidence.id) {

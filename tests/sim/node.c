@@ -293,7 +293,8 @@ static void flip(struct sim *s, struct buf *b) {
 }
 
 bool node_state(struct sim *s, struct buf *out, struct bytes keys, bool may_lie) {
-    enum { HONEST, PAST, FLIP, FORGE } lie = lies(s, may_lie) ? (int)(1 + sim_below(s, 3)) : HONEST;
+    enum { HONEST, PAST, FLIP, FORGE };
+    uint64_t lie = lies(s, may_lie) ? 1 + sim_below(s, 3) : HONEST;
     const struct sim_view *v = choose_view(s, lie == PAST);
     if (!v) return false;
     Nacre__StateItem items[64], *list[64];
@@ -384,7 +385,8 @@ static void forge_record(struct sim *s, Nacre__LogPage *page, struct map *state,
 }
 
 bool node_page(struct sim *s, struct buf *out, uint64_t cluster, uint64_t from, bool may_lie) {
-    enum { HONEST, PAST, CORRUPT, FLIP, FORGE } lie = lies(s, may_lie) ? (int)(1 + sim_below(s, 4)) : HONEST;
+    enum { HONEST, PAST, CORRUPT, FLIP, FORGE };
+    uint64_t lie = lies(s, may_lie) ? 1 + sim_below(s, 4) : HONEST;
     const struct sim_view *v = choose_view(s, lie == PAST);
     if (!v || cluster == 0 || cluster > SIM_CLUSTER_MAX) return false;
     const struct sim_log *log = &s->node.logs[cluster - 1];
