@@ -70,6 +70,7 @@ void bench_programs(struct bench *b);
 void bench_map(struct bench *b);
 void bench_commands(struct bench *b);
 void bench_workers(struct bench *b);
+void bench_state(struct bench *b);
 void bench_queries(struct bench *b);
 void bench_devnet(struct bench *b);
 

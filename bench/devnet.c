@@ -168,7 +168,8 @@ void devnet_target(struct devnet *d, const struct hash *program_id) {
     bench_must(d->b, CODEC_UNPACK(&cluster, nacre__cluster_record, codec_bytes(answer->items[0]->value), LIMIT_VALUE),
                "cluster");
     codec_free(answer);
-    for (size_t i = 0; i < cluster->n_members && i < DEVNET_WORKERS; i++) workers[i] = read_worker(d, cluster->members[i]);
+    for (size_t i = 0; i < cluster->n_members && i < DEVNET_WORKERS; i++)
+        workers[i] = read_worker(d, cluster->members[i]);
     if (client_target_init(&d->target, &d->genesis.net, cluster, program, workers, cluster->n_members, &f) != OK) {
         bench_fail(d->b, "target: %s", f.detail);
     }
@@ -255,7 +256,8 @@ static void memory(struct devnet *d) {
     struct bench_series program = {0}, node = {0};
     struct hash id;
     char name[32];
-    uint64_t worker_before = bench_proc_kb(d->worker_pids[0], "VmRSS"), node_before = bench_proc_kb(d->node_pid, "VmRSS");
+    uint64_t worker_before = bench_proc_kb(d->worker_pids[0], "VmRSS"),
+             node_before = bench_proc_kb(d->node_pid, "VmRSS");
     for (int i = 0; i < EXTRA_PROGRAMS; i++) {
         snprintf(name, sizeof name, "idle-%d", i);
         devnet_deploy(d, name, &id);

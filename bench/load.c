@@ -63,3 +63,23 @@ double load_order_us(struct bench *b, struct chain *c, const struct bytes *txs, 
     }
     return us;
 }
+
+void load_fill(struct network *n, uint64_t count, uint32_t value_size, uint32_t per_command) {
+    struct network_user *user = &n->users[0];
+    for (uint64_t at = 0; at < count; at += per_command) {
+        uint8_t input[12];
+        struct buf tx;
+        put_be32(input, (uint32_t)at);
+        put_be32(input + 4, (uint32_t)(count - at < per_command ? count - at : per_command));
+        put_be32(input + 8, value_size);
+        buf_init(&tx, LIMIT_TX);
+        network_command(n, &tx, user, BYTES(input), n->genesis.params->n_gas_buckets - 1);
+        uint64_t executed = network_worker_status(n).executed;
+        (void)network_include(n, buf_bytes(&tx));
+        while (network_worker_status(n).executed <= executed) network_pump(n, executed + 1);
+        network_pump(n, 0);
+        buf_fini(&tx);
+    }
+    size_t keys = network_worker_status(n).state_keys;
+    if (keys < count) bench_fail(n->b, "the cluster has %zu keys instead of %llu", keys, (unsigned long long)count);
+}

@@ -18,6 +18,9 @@ struct load {
 struct load *load_make(struct network *n, size_t first_user);
 void load_free(struct load *l);
 
+/* Fills the cluster's state with count keys, so many by one command as its gas and its journal allow. */
+void load_fill(struct network *n, uint64_t count, uint32_t value_size, uint32_t per_command);
+
 /* A chain by itself whose state is the network's and, beside it, what is in map (taken). */
 struct chain *load_chain(struct network *n, struct map *map);
 #define LOAD_TXS_MAX 8

@@ -17,9 +17,8 @@ static const struct {
     const char *name;
     bench_group_fn run;
 } groups[] = {
-    {"kernels", bench_kernels},   {"programs", bench_programs}, {"map", bench_map},
-    {"commands", bench_commands}, {"workers", bench_workers},   {"queries", bench_queries},
-    {"devnet", bench_devnet},
+    {"kernels", bench_kernels}, {"programs", bench_programs}, {"map", bench_map},     {"commands", bench_commands},
+    {"workers", bench_workers}, {"queries", bench_queries},   {"state", bench_state}, {"devnet", bench_devnet},
 };
 #define GROUPS (sizeof groups / sizeof *groups)
 #define ROWS_MAX 128

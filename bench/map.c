@@ -77,25 +77,6 @@ static void print_map(struct bench *b, const struct alone *a) {
               a->fill_s);
 }
 
-static void fill_cluster(struct network *n, uint64_t count) {
-    struct network_user *user = &n->users[0];
-    for (uint64_t at = 0; at < count; at += FILL_KEYS) {
-        uint8_t input[8];
-        struct buf tx;
-        put_be32(input, (uint32_t)at);
-        put_be32(input + 4, (uint32_t)(count - at < FILL_KEYS ? count - at : FILL_KEYS));
-        buf_init(&tx, LIMIT_TX);
-        network_command(n, &tx, user, BYTES(input), n->genesis.params->n_gas_buckets - 1);
-        uint64_t executed = network_worker_status(n).executed;
-        (void)network_include(n, buf_bytes(&tx));
-        while (network_worker_status(n).executed <= executed) network_pump(n, executed + 1);
-        network_pump(n, 0);
-        buf_fini(&tx);
-    }
-    size_t keys = network_worker_status(n).state_keys;
-    if (keys < count) bench_fail(n->b, "the cluster has %zu keys instead of %llu", keys, (unsigned long long)count);
-}
-
 struct side {
     struct network network;
     struct chain *chain;
@@ -130,7 +111,7 @@ void bench_map(struct bench *b) {
     for (int i = 0; i < 2; i++) {
         network_start(&sides[i].network, b, 2 * LOAD_BATCH);
         network_open_contexts(&sides[i].network);
-        fill_cluster(&sides[i].network, i == 0 ? SMALL : count);
+        load_fill(&sides[i].network, i == 0 ? SMALL : count, 32, FILL_KEYS);
         sides[i].chain = load_chain(&sides[i].network, maps[i]);
     }
     for (size_t pass = 0; pass < 6; pass++) {

@@ -223,7 +223,7 @@ static bool carry_out(struct network *n, const struct worker_effect *effect) {
     struct hash tx_hash;
     uint8_t cluster[8];
     bool progress = true;
-    buf_init(&out, (size_t)256 << 20);
+    buf_init(&out, (size_t)4 << 30);
     switch (effect->kind) {
     case WORKER_ASK_STATE:
         answer.kind = WORKER_STATE;
@@ -312,8 +312,7 @@ void network_pump(struct network *n, uint64_t until) {
     }
 }
 
-/* Pumps with short pauses until done() or the group fails. */
-static void pump_until(struct network *n, bool (*done)(struct network *n), const char *what) {
+void network_pump_until(struct network *n, bool (*done)(struct network *n), const char *what) {
     static struct worker_status status;
     uint64_t deadline = bench_wall_ns() + UINT64_C(30000000000);
     while (!done(n)) {
@@ -431,9 +430,18 @@ void network_add_clusters(struct network *n, size_t count) {
     for (size_t i = 0; i < count; i++) create_cluster(n);
     for (size_t i = first; i < n->cluster_count; i++) {
         n->cluster = n->clusters[i];
-        pump_until(n, epoch_active, "an epoch is active");
+        network_pump_until(n, epoch_active, "an epoch is active");
     }
     n->cluster = in_use;
+}
+
+void network_advance_epoch(struct network *n) {
+    Nacre__TxBody body = NACRE__TX_BODY__INIT;
+    Nacre__AdvanceEpoch advance = NACRE__ADVANCE_EPOCH__INIT;
+    advance.cluster = n->cluster;
+    body.msg_case = NACRE__TX_BODY__MSG_ADVANCE_EPOCH;
+    body.advance_epoch = &advance;
+    admin_tx(n, &body, NULL);
 }
 
 static void deploy(struct network *n) {
@@ -481,6 +489,27 @@ static void take_target(struct network *n) {
     engine_view_free(view);
 }
 
+/* Directories still there when the process ends by a failure. */
+static char left_behind[4][64];
+
+static void remove_directories(void) {
+    for (size_t i = 0; i < 4; i++) {
+        char command[128];
+        if (left_behind[i][0] == 0) continue;
+        snprintf(command, sizeof command, "rm -rf %s", left_behind[i]);
+        if (system(command) != 0) fprintf(stderr, "bench: %s is left behind\n", left_behind[i]);
+        left_behind[i][0] = 0;
+    }
+}
+
+static void make_directory(struct network *n) {
+    static size_t made;
+    snprintf(n->dir, sizeof n->dir, "/tmp/nacre-bench-XXXXXX");
+    if (mkdtemp(n->dir) == NULL) bench_fail(n->b, "no temporary directory");
+    if (made == 0) atexit(remove_directories);
+    memcpy(left_behind[made++ % 4], n->dir, sizeof n->dir);
+}
+
 void network_start(struct network *n, struct bench *b, size_t users) {
     struct program_config programs = {.concurrent_calls = 8};
     struct secret seed;
@@ -489,8 +518,7 @@ void network_start(struct network *n, struct bench *b, size_t users) {
     char path[512];
     memset(n, 0, sizeof *n);
     n->b = b;
-    snprintf(n->dir, sizeof n->dir, "/tmp/nacre-bench-XXXXXX");
-    if (mkdtemp(n->dir) == NULL) bench_fail(b, "no temporary directory");
+    make_directory(n);
     buf_init(&n->code, LIMIT_CODE);
     buf_init(&n->compiled, (size_t)64 << 20);
     buf_init(&n->log, (size_t)4 << 30);
@@ -532,11 +560,11 @@ void network_start(struct network *n, struct bench *b, size_t users) {
                                               .measurement = n->measurement,
                                               .seal_key = seed_of("seal", 0)};
     start_worker(n);
-    pump_until(n, registered, "the worker is registered");
+    network_pump_until(n, registered, "the worker is registered");
     create_cluster(n);
-    pump_until(n, epoch_active, "the first epoch is active");
+    network_pump_until(n, epoch_active, "the first epoch is active");
     deploy(n);
-    pump_until(n, program_ready, "the program is ready");
+    network_pump_until(n, program_ready, "the program is ready");
     take_target(n);
 }
 
@@ -565,11 +593,10 @@ static bool serves_all(struct network *n) {
 }
 
 void network_await_serving(struct network *n) {
-    pump_until(n, serves_all, "the worker serves again");
+    network_pump_until(n, serves_all, "the worker serves again");
 }
 
 void network_stop(struct network *n) {
-    char command[128];
     worker_free(n->worker);
     keyd_free(n->keyd);
     engine_interrupt(n->engine);
@@ -581,8 +608,6 @@ void network_stop(struct network *n) {
     buf_fini(&n->log);
     buf_fini(&n->snapshot);
     free(n->users);
-    snprintf(command, sizeof command, "rm -rf %s", n->dir);
-    if (system(command) != 0) fprintf(stderr, "bench: %s is left behind\n", n->dir);
 }
 
 /* --- load ---------------------------------------------------------------------------------------------------------------- */

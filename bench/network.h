@@ -48,9 +48,11 @@ struct network {
 
 /* Genesis, engine, key service, worker; a cluster of one with bench_app deployed and ready. Ends the group on failure. */
 void network_start(struct network *n, struct bench *b, size_t users);
-void network_stop(struct network *n); /* frees, removes the files */
+void network_stop(struct network *n); /* its files go when the process ends */
 /* More clusters of the same worker, until their first epochs are active; the one in use stays. */
 void network_add_clusters(struct network *n, size_t count);
+/* The owner asks for the cluster's next epoch. */
+void network_advance_epoch(struct network *n);
 /* Each user opens a context for commands and one for queries. */
 void network_open_contexts(struct network *n);
 
@@ -68,6 +70,8 @@ void network_batch(struct network *n, struct buf *tx, const struct bytes *items,
 uint64_t network_include(struct network *n, struct bytes tx);
 /* Moves the worker until it asks for nothing that can be answered at once, or executed entries reach `until`. */
 void network_pump(struct network *n, uint64_t until);
+/* The same with short pauses until done; ends the group if that takes half a minute. what: "the worker is ready". */
+void network_pump_until(struct network *n, bool (*done)(struct network *n), const char *what);
 /* The cluster's status at the worker. */
 struct worker_cluster_status network_worker_status(struct network *n);
 /* Worker anew over what it keeps on disk, as after a restart; with fresh, its disk is empty. */

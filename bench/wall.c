@@ -74,7 +74,9 @@ static void make_users(struct wall *w) {
         sign_as_user(d, &tx, &body, LANE_TRANSFERS, i);
         post(d, buf_bytes(&tx));
         if (i % 200 == 199 || i + 1 == USERS) await(d, buf_bytes(&tx)); /* an account has its share of the mempool */
-        bench_must(d->b, client_context_open(&u->context, SEAL_COMMAND, &d->target, &u->identity, d->height + 50000, &entropy),
+        bench_must(d->b,
+                   client_context_open(&u->context, SEAL_COMMAND, &d->target, &u->identity, d->height + 50000,
+                                       &entropy),
                    "context");
     }
     buf_fini(&tx);
