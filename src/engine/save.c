@@ -208,10 +208,11 @@ static err_t load_tip(struct engine *e, struct store_txn *t, struct solo_tip *ti
         char held[2 * HASH_SIZE + 1], given[2 * HASH_SIZE + 1];
         hex_encode(held, BYTES(genesis_hash.bytes));
         hex_encode(given, BYTES(e->genesis_hash.bytes));
-        return fault_set(f, E_WRONG_NETWORK,
-                         "this directory holds the chain of genesis %.16s..., not of %.16s...; use its genesis file, or "
-                         "another directory",
-                         held, given);
+        return fault_set(
+            f, E_WRONG_NETWORK,
+            "this directory holds the chain of genesis %.16s..., not of %.16s...; use its genesis file, or "
+            "another directory",
+            held, given);
     }
     return OK;
 }
