@@ -21,6 +21,7 @@ size_t batch_apply(struct exec *x, struct chain_result *result, const Nacre__Bat
     struct chain_result item;
     buf_init(&item.data, 64);
     for (size_t i = 0; i < count; i++) {
+        if (i % TX_FETCH_MAX == 0) tx_fetch_state(x, items + i, count - i);
         buf_clear(&item.data);
         item.code = OK;
         item.fault.code = OK;

@@ -64,25 +64,41 @@ static void write_genesis(struct exec *x, const struct genesis *g) {
 
 /* --- writing a view into a map ------------------------------------------------------------------------------------------ */
 
+/* Writes are gathered, so that the memory of all of them is asked for before the first is made. */
+#define APPLY_GROUP 32
 struct apply {
     struct map *map;
+    size_t count;
+    struct bytes keys[APPLY_GROUP], values[APPLY_GROUP];
+    bool deleted[APPLY_GROUP];
     err_t err;
 };
 
-static void apply_one(void *context, struct bytes key, const struct bytes *value) {
-    struct apply *a = context;
-    if (a->err != OK) return;
-    if (value) {
-        a->err = map_set(a->map, key, *value);
-    } else {
-        err_t err = map_del(a->map, key);
+static void apply_group(struct apply *a) {
+    map_prefetch(a->map, a->keys, a->count);
+    for (size_t i = 0; i < a->count && a->err == OK; i++) {
+        if (!a->deleted[i]) {
+            a->err = map_set(a->map, a->keys[i], a->values[i]);
+            continue;
+        }
+        err_t err = map_del(a->map, a->keys[i]);
         if (err != E_NOT_FOUND) a->err = err;
     }
+    a->count = 0;
+}
+
+static void apply_one(void *context, struct bytes key, const struct bytes *value) {
+    struct apply *a = context;
+    a->keys[a->count] = key;
+    a->values[a->count] = value ? *value : BYTES_NONE;
+    a->deleted[a->count++] = !value;
+    if (a->count == APPLY_GROUP) apply_group(a);
 }
 
 static err_t apply_view(struct map *map, const struct view *view) {
-    struct apply a = {map, OK};
+    struct apply a = {.map = map, .err = OK};
     view_each(view, apply_one, &a);
+    apply_group(&a);
     return a.err;
 }
 

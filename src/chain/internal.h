@@ -205,6 +205,9 @@ struct payer {
 };
 err_t tx_admit(struct exec *x, const struct tx *t, amount_t cost, struct payer *payer) MUST_CHECK;
 void tx_charge(struct exec *x, const struct tx *t, amount_t cost, const struct payer *payer);
+/* Asks for the memory that admitting these transactions will read: a hint, for at most TX_FETCH_MAX of them at a time. */
+#define TX_FETCH_MAX 16
+void tx_fetch_state(const struct exec *x, const struct bytes *txs, size_t count);
 /* Judges the signatures of many transactions at once. */
 void tx_prefetch(struct exec *x, const struct bytes *txs, const struct hash *hashes, size_t count);
 

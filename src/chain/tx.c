@@ -172,6 +172,8 @@ static err_t decode(struct exec *x, struct tx *t, struct arena *a, struct bytes 
     return check_signed_form(x, t, is_signed);
 }
 
+#define FETCH_FROM_KEYS 100000 /* smaller maps are in the processor's caches anyway */
+
 /* --- signatures --------------------------------------------------------------------------------------------------------- */
 
 void tx_prefetch(struct exec *x, const struct bytes *txs, const struct hash *hashes, size_t count) {
@@ -185,6 +187,36 @@ void tx_prefetch(struct exec *x, const struct bytes *txs, const struct hash *has
         verdicts_add(v, &hashes[i], &digest, public_key.data, signature.data);
     }
     verdicts_judge(v);
+}
+
+/* The two keys that admission reads of a transaction, if its body begins as nearly all do. */
+static bool admission_keys(struct state_key keys[2], struct bytes raw) {
+    static const uint8_t before_network[] = {0x08, RULES_SUITE, 0x12, HASH_SIZE}, before_account[] = {0x1a, HASH_SIZE};
+    struct bytes body, public_key, signature;
+    struct hash account;
+    if (!split(&body, &public_key, &signature, raw)) return false;
+    struct reader r = reader_of(body);
+    if (!bytes_equal(reader_take(&r, sizeof before_network), BYTES(before_network))) return false;
+    (void)reader_take(&r, HASH_SIZE);
+    if (!bytes_equal(reader_take(&r, sizeof before_account), BYTES(before_account))) return false;
+    reader_copy(&r, account.bytes, HASH_SIZE);
+    uint32_t lane = reader_u8(&r) == 0x20 ? reader_u8(&r) : 0;
+    if (r.err != OK) return false;
+    keys[0] = state_key_hash('a', &account);
+    keys[1] = state_key_lane(&account, lane);
+    return true;
+}
+
+void tx_fetch_state(const struct exec *x, const struct bytes *txs, size_t count) {
+    struct state_key keys[2 * TX_FETCH_MAX];
+    struct bytes list[2 * TX_FETCH_MAX];
+    size_t found = 0;
+    if (map_count(x->view.base) < FETCH_FROM_KEYS) return;
+    for (size_t i = 0; i < count && i < TX_FETCH_MAX; i++) {
+        if (admission_keys(&keys[found], txs[i])) found += 2;
+    }
+    for (size_t i = 0; i < found; i++) list[i] = state_key_bytes(&keys[i]);
+    map_prefetch(x->view.base, list, found);
 }
 
 static err_t check_signature(struct exec *x, const struct tx *t) {
