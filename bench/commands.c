@@ -3,11 +3,7 @@
  * Load is made beforehand: batches of 1000 commands of 1000 distinct accounts. For each batch: its 1000 signatures are
  * verified by sign_verify_batch (the yardstick); then it is submitted, made into a durable block and proven, pulled, opened
  * and executed by the worker, and voted on. The first pass opens every sealing context, the later ones find them warm. */
-#include <unistd.h>
-
 #include "load.h"
-
-#define IDLE_CLUSTERS 16
 
 struct costs { /* microseconds a command */
     struct bench_series check, node, worker, node_ratio, both_ratio;
@@ -53,16 +49,6 @@ static void replay(struct network *n) {
               (n->snapshot.size + n->log.size) / 1024);
 }
 
-/* Of the whole process: what node and worker together keep for a cluster that does nothing. */
-static void idle_clusters(struct network *n) {
-    struct bench_series memory = {0};
-    uint64_t before = bench_proc_kb(getpid(), "VmRSS");
-    network_add_clusters(n, IDLE_CLUSTERS);
-    bench_add(&memory, (double)(bench_proc_kb(getpid(), "VmRSS") - before) / IDLE_CLUSTERS);
-    bench_row(n->b, "memory of an idle cluster", "KiB", &memory, BENCH_NO_BAR, 0,
-              "of %d; node and worker together, without programs", IDLE_CLUSTERS);
-}
-
 void bench_commands(struct bench *b) {
     static struct network n;
     static struct costs cold, warm;
@@ -85,6 +71,5 @@ void bench_commands(struct bench *b) {
     bench_row(b, "  worker, new contexts", "us", &cold.worker, BENCH_NO_BAR, 0,
               "a key agreement and a speaker's signature for each command");
     replay(&n);
-    idle_clusters(&n);
     network_stop(&n);
 }

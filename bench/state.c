@@ -1,8 +1,23 @@
-/* A worker whose cluster has a state of 1 GB: from a snapshot, whether of its own disk or of a peer, to serving. */
+/* What a cluster costs that does nothing, and a worker whose cluster has a state of 1 GB: from a snapshot, whether of its
+ * own disk or of a peer, to serving. */
+#include <unistd.h>
+
 #include "load.h"
+
+#define IDLE_CLUSTERS 16
 
 #define VALUE_SIZE 4096u
 #define FILL_KEYS 12000u /* by one command: what its journal allows */
+
+/* Of the whole process: what node and worker together keep. */
+static void idle_clusters(struct network *n) {
+    struct bench_series memory = {0};
+    uint64_t before = bench_proc_kb(getpid(), "VmRSS");
+    network_add_clusters(n, IDLE_CLUSTERS);
+    bench_add(&memory, (double)(bench_proc_kb(getpid(), "VmRSS") - before) / IDLE_CLUSTERS);
+    bench_row(n->b, "memory of an idle cluster", "KiB", &memory, BENCH_NO_BAR, 0,
+              "of %d; node and worker together, without programs", IDLE_CLUSTERS);
+}
 
 static uint64_t wanted;
 
@@ -11,9 +26,12 @@ static bool is_written(struct network *n) {
 }
 
 void bench_state(struct bench *b) {
-    static struct network n;
+    static struct network n, idle;
     struct bench_series start_s = {0};
     uint64_t bytes = b->quick ? UINT64_C(100000000) : UINT64_C(1000000000);
+    network_start(&idle, b, 1);
+    idle_clusters(&idle);
+    network_stop(&idle);
     network_start(&n, b, 1);
     network_open_contexts(&n);
     load_fill(&n, bytes / VALUE_SIZE, VALUE_SIZE, FILL_KEYS);
