@@ -191,6 +191,7 @@ static err_t run(struct node *node, int argc, char **argv, struct fault *f) {
     TRY(load_genesis(node, f));
     TRY(load_key(node, f));
     TRY(dir_create(node->options.dir, f));
+    store_explain_crashes();
     TRY(start_engine(node, f));
     TRY(start_server(node, f));
     return wait_for_end(node, &stop, f);

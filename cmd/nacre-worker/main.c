@@ -107,13 +107,12 @@ static err_t load_genesis(struct process *p, struct fault *f) {
 static err_t load_operator(struct process *p, struct fault *f) {
     struct buf file;
     struct secret seed;
-    char text[2 * SECRET_SIZE + 1];
+    char text[2 * SECRET_SIZE + 1] = "";
     buf_init(&file, 256);
     err_t err = file_read(&file, p->options.operator_key, 256, f);
     if (err == OK) {
-        size_t size = file.size < 2 * SECRET_SIZE ? file.size : 2 * SECRET_SIZE;
-        memcpy(text, file.data, size);
-        text[size] = '\0';
+        while (file.size > 0 && (file.data[file.size - 1] == '\n' || file.data[file.size - 1] == '\r')) file.size--;
+        if (file.size == 2 * SECRET_SIZE) memcpy(text, file.data, file.size);
         err = hex_decode(seed.secret_bytes, SECRET_SIZE, text);
         if (err == OK) client_identity_init(&p->operator_identity, &seed);
         if (err != OK) (void)fault_set(f, err, "%s does not hold a hex seed of 64 digits", p->options.operator_key);

@@ -15,6 +15,9 @@ struct store_txn;
 err_t store_open(struct store **out, const char *dir, const char *const *tables, size_t table_count, size_t map_size,
                  struct fault *f) MUST_CHECK;
 void store_close(struct store *s); /* NULL is fine */
+/* From now on, a crash of this process inside LMDB or in its file says that the data is damaged, and ends it with status 1.
+ * Other crashes stay what they are. LMDB has no checksums: damage is noticed where it is read, or not at all. */
+void store_explain_crashes(void);
 /* Bytes of the database file in use. */
 uint64_t store_size(const struct store *s);
 

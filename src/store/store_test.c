@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -226,6 +227,35 @@ static void test_damaged_files_are_refused(void **state) {
     }
 }
 
+/* What a damaged page does to LMDB, done by hand: a read of its file behind the end. */
+static void test_crashes_are_explained(void **state) {
+    (void)state;
+    for (int inside = 0; inside < 2; inside++) {
+        struct test_folder folder = test_folder_make();
+        char path[128], text[256] = "";
+        int status = 0, ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            (void)dup2(ends[1], 2);
+            store_explain_crashes();
+            (void)snprintf(path, sizeof path, "%s/%s", folder.path, inside ? "data.mdb" : "other");
+            int fd = open(path, O_RDWR | O_CREAT, 0600);
+            const volatile char *map = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+            _exit(map[4096] == 0 ? 3 : 4); /* the file is empty: SIGBUS */
+        }
+        (void)close(ends[1]);
+        assert_true(read(ends[0], text, sizeof text - 1) >= 0);
+        (void)close(ends[0]);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(inside ? WIFEXITED(status) && WEXITSTATUS(status) == 1
+                                : !WIFEXITED(status) || WEXITSTATUS(status) > 4,
+                         1);
+        assert_int_equal(strstr(text, "damaged") != NULL, inside);
+        test_folder_remove(&folder);
+    }
+}
+
 static void test_unusable_folder(void **state) {
     (void)state;
     struct fault f = {0};
@@ -366,6 +396,7 @@ int main(void) {
         cmocka_unit_test(test_snapshot_of_reader),
         cmocka_unit_test(test_second_opener_is_told_the_holder),
         cmocka_unit_test(test_damaged_files_are_refused),
+        cmocka_unit_test(test_crashes_are_explained),
         cmocka_unit_test(test_unusable_folder),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_map_full_is_io),

@@ -149,7 +149,7 @@ void network_launch(struct network *n, size_t i) {
     (void)snprintf(log, sizeof log, "%s/logs/%s.%u", n->folder.path, p->name, ++p->starts);
     (void)snprintf(endpoint, sizeof endpoint, "%s/endpoint", dir);
     assert_int_equal(dir_create(dir, NULL), OK);
-    (void)unlink(endpoint); /* a killed process left it */
+    if (p->process.pid <= 0) (void)unlink(endpoint); /* a killed process left it */
     if (i == NETWORK_NODE) {
         arguments[count++] = "--key";
         arguments[count++] = p->key;
