@@ -54,7 +54,7 @@ static void deploy(struct load *l, struct user *u, size_t program, const char *g
 }
 
 void load_set_up(struct load *l, struct network *n, uint64_t epoch_blocks) {
-    *l = (struct load){.network = n, .pause_ms = 20};
+    *l = (struct load){.network = n, .pause_ms = 20, .users_running = NETWORK_USERS};
     (void)pthread_mutex_init(&l->lock, NULL);
     for (size_t i = 0; i < NETWORK_USERS; i++) {
         l->users[i].load = l;
@@ -211,7 +211,7 @@ static void *user_main(void *context) {
 
 void load_start(struct load *l, uint64_t seed) {
     atomic_store(&l->stop, false);
-    for (size_t i = 0; i < NETWORK_USERS; i++) {
+    for (size_t i = 0; i < l->users_running; i++) {
         l->users[i].seed = (seed << 32) + (i << 48);
         assert_int_equal(pthread_create(&l->users[i].thread, NULL, user_main, &l->users[i]), 0);
     }
@@ -219,7 +219,7 @@ void load_start(struct load *l, uint64_t seed) {
 
 void load_stop(struct load *l) {
     atomic_store(&l->stop, true);
-    for (size_t i = 0; i < NETWORK_USERS; i++) (void)pthread_join(l->users[i].thread, NULL);
+    for (size_t i = 0; i < l->users_running; i++) (void)pthread_join(l->users[i].thread, NULL);
 }
 
 /* --- the end ----------------------------------------------------------------------------------------------------------- */

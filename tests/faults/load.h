@@ -39,6 +39,7 @@ struct load {
     uint64_t cluster;
     struct hash programs[LOAD_PROGRAMS];
     struct load_user users[NETWORK_USERS];
+    size_t users_running; /* the first so many have a thread */
     atomic_bool stop;
     pthread_mutex_t lock;
     struct load_answers answers[LOAD_PROGRAMS];
