@@ -1,6 +1,8 @@
 # A thin front for CMake and the scripts in tools/. `make help` lists what there is.
 
 SECONDS ?= 60
+MINUTES ?= 60
+KILLS ?= 200
 SEEDS ?= 1000
 
 .DEFAULT_GOAL := help
@@ -23,8 +25,8 @@ fuzz: ## run each fuzz target for a while: make fuzz SECONDS=600
 	@tools/build fuzz
 	@tools/run-fuzz $(SECONDS)
 
-soak: build ## simulate whole networks from many seeds: make soak SEEDS=10000
-	@tools/soak $(SEEDS)
+soak: build ## kill real processes under load, then simulate: make soak MINUTES=60 KILLS=200 SEEDS=1000
+	@tools/soak $(MINUTES) $(KILLS) $(SEEDS)
 
 lint: ## formatting, static analysis, layers, shell scripts
 	@tools/setup lint
