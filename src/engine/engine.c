@@ -1,8 +1,10 @@
 /* The engine's life, and what comes in from other threads. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/internal.h"
 
+#define PATH_SIZE 4096
 #define MEMPOOL_TXS 20000
 #define MEMPOOL_BYTES (64u << 20)
 #define BLOCK_TXS 20000 /* most transactions offered to one block: bounds its time under the chain's lock */
@@ -49,6 +51,22 @@ static err_t resume_chain(struct engine *e, const struct engine_config *config, 
                      (unsigned long long)e->tip.height);
 }
 
+/* A validator whose store is empty begins with genesis, and signs. One that signed blocks before must not sign others of the
+ * same heights: DIR/network is there since its first one. */
+static err_t check_new(const char *dir, struct fault *f) {
+    char path[PATH_SIZE];
+    struct buf file;
+    int n = snprintf(path, sizeof path, "%s/network", dir);
+    if (n < 0 || (size_t)n >= sizeof path) return fault_set(f, E_TOO_BIG, "a path of %zu bytes", strlen(dir));
+    buf_init(&file, PATH_SIZE);
+    err_t err = file_read(&file, path, PATH_SIZE, NULL);
+    buf_fini(&file);
+    if (err == E_NOT_FOUND) return OK;
+    (void)fault_set(f, E_CORRUPT, "%s/chain is empty, but held a chain before", dir);
+    if (f) f->remedy = "restore it from a copy; where no one knows the old blocks, begin with another directory";
+    return E_CORRUPT;
+}
+
 /* A new store begins with genesis; the last block of an old one is shown if it proves the state as it is. */
 static err_t recover(struct engine *e, const struct engine_config *config, struct fault *f) {
     struct buf light;
@@ -56,7 +74,8 @@ static err_t recover(struct engine *e, const struct engine_config *config, struc
     buf_init(&light, LIGHT_BLOCK_MAX);
     err_t err = solo_save_load(e, &e->tip, &state, &light, f);
     if (err == E_NOT_FOUND) {
-        err = start_chain(e, config, f);
+        err = check_new(config->dir, f);
+        if (err == OK) err = start_chain(e, config, f);
     } else if (err == OK) {
         err = resume_chain(e, config, state, f);
         if (err == OK && !solo_needs_proof(e)) {
@@ -106,6 +125,7 @@ err_t engine_open(struct engine **out, const struct engine_config *config, struc
     if (err == OK) err = check_validator(e, config, f);
     if (err == OK) err = solo_save_open(&e->store, config->dir, f);
     if (err == OK) err = recover(e, config, f);
+    if (err == OK) err = dir_bind(config->dir, config->genesis->chain_id, f);
     if (err == OK) {
         e->thread_runs = pthread_create(&e->thread, NULL, solo_main, e) == 0;
         if (!e->thread_runs) err = fault_set(f, E_NO_MEMORY, "no thread for the engine");

@@ -258,7 +258,7 @@ static void test_damage_is_found(void **state) {
     struct state_key account = state_key_hash('a', &net.ids[3]);
     struct fault f = {0};
     uint8_t height[8];
-    for (int way = 0; way < 5; way++) {
+    for (int way = 0; way < 6; way++) {
         struct engine *e = open_engine(60000);
         (void)transfer(e, 0, 0, 1, 100);
         struct engine_stats stats;
@@ -271,6 +271,7 @@ static void test_damage_is_found(void **state) {
         if (way == 2) spoil(TABLE_LIGHT, BYTES(height), bytes_str("x"));
         if (way == 3) spoil(TABLE_LIGHT, BYTES(height), BYTES_NONE);
         if (way == 4) spoil(TABLE_META, bytes_str("tip"), bytes_str("\0\0\0\1 short"));
+        if (way == 5) spoil(TABLE_META, bytes_str("tip"), BYTES_NONE); /* no second first block of this validator */
         f = (struct fault){0};
         assert_int_equal(open_code(&config, &f), E_CORRUPT);
         assert_true(strlen(f.detail) > 10);
