@@ -250,8 +250,11 @@ uint64_t load_worker_number(struct user *u, struct network *n, size_t worker, co
     if (user_http(u, &body, NET_GET, url, "/v1/status", BYTES_NONE, 5000) == OK) {
         json_t *status = json_loadb((const char *)body.data, body.size, 0, NULL);
         json_t *cluster = json_array_get(json_object_get(status, "clusters"), 0);
+        const char *phase = json_string_value(json_object_get(cluster, "phase"));
         const json_t *number = json_object_get(cluster, member);
-        if (json_is_integer(number)) value = (uint64_t)json_integer_value(number);
+        if (phase && strcmp(phase, "serving") == 0 && json_is_integer(number)) {
+            value = (uint64_t)json_integer_value(number);
+        }
         json_decref(status);
     }
     buf_fini(&body);

@@ -58,7 +58,7 @@ bool load_is_clean(struct load *l); /* no violation so far */
 /* After load_stop: exactly once and in order; all workers agree on everything; nothing can be read. Ends the test if not. */
 void load_check(struct load *l);
 
-/* A member of the JSON status of a worker, for its only cluster; UINT64_MAX while it has none. */
+/* A number in the JSON status of a worker, of its only cluster; UINT64_MAX while it does not serve it. */
 uint64_t load_worker_number(struct user *u, struct network *n, size_t worker, const char *member);
 
 #endif
