@@ -189,6 +189,16 @@ bool network_listens(struct network *n, size_t i, unsigned timeout_ms) {
     return false;
 }
 
+void network_must_listen(struct network *n, size_t i, unsigned timeout_ms) {
+    struct network_process *p = &n->processes[i];
+    char said[4096] = "(nothing, or no such file)";
+    pid_t pid = p->process.pid;
+    if (network_listens(n, i, timeout_ms)) return;
+    (void)process_read_file(said, sizeof said, p->process.log);
+    fail_msg("%s (process %ld, %s) does not listen; %s: %s", p->name, (long)pid,
+             p->process.pid > 0 ? "still running" : "ended", p->process.log, said);
+}
+
 void network_kill(struct network *n, size_t i) {
     struct process *p = &n->processes[i].process;
     if (p->pid > 0) (void)process_stop(p, SIGKILL, 10000);
@@ -197,8 +207,7 @@ void network_kill(struct network *n, size_t i) {
 void network_start(struct network *n) {
     for (size_t i = 0; i < NETWORK_PROCESSES; i++) {
         network_launch(n, i);
-        if (!network_listens(n, i, START_MS))
-            fail_msg("%s does not start: %s", n->processes[i].name, n->processes[i].process.log);
+        network_must_listen(n, i, START_MS);
     }
 }
 

@@ -38,6 +38,8 @@ void network_remove(struct network *n, bool keep);
 void network_launch(struct network *n, size_t i);
 /* Whether it listens within that time. */
 bool network_listens(struct network *n, size_t i, unsigned timeout_ms);
+/* The same, or ends the test with what the process said. */
+void network_must_listen(struct network *n, size_t i, unsigned timeout_ms);
 void network_kill(struct network *n, size_t i); /* kill -9 */
 /* Starts everything; ends the test if it does not come up. */
 void network_start(struct network *n);
