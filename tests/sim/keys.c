@@ -2,6 +2,7 @@
 #include "sim.h"
 
 #define TICK_MS 200
+#define RETRY_MS 2000
 
 static void boot(struct sim *s) {
     struct fault f = {0};
@@ -57,7 +58,19 @@ static void register_service(struct sim *s) {
     codec_free(m);
     buf_fini(&evidence);
     buf_fini(&message);
-    s->keys.incarnation = 1;
+    s->keys.next_try_ms = s->now_ms + RETRY_MS;
+}
+
+/* As the real one: until the chain has the share. A transaction of the same operator may have used the lane. */
+static bool is_registered(const struct sim_view *v) {
+    struct state_key key = state_key_global("sharing");
+    struct bytes value;
+    Nacre__SharingRecord *sharing;
+    if (map_get(v->state, &value, state_key_bytes(&key)) != OK) return false;
+    if (CODEC_UNPACK(&sharing, nacre__sharing_record, value, LIMIT_VALUE) != OK) return false;
+    bool seated = sharing->n_seats > 0;
+    codec_free(sharing);
+    return seated;
 }
 
 void keys_tick(struct sim *s, void *unused) {
@@ -67,7 +80,7 @@ void keys_tick(struct sim *s, void *unused) {
     if (v->state) {
         err_t err = keyd_observe(s->keys.keyd, buf_bytes(&v->light_block), s->now_ms, &f);
         if (err == E_CONFLICT) sim_fail(s, "the key service sees a conflict on one chain: %s", f.detail);
-        if (s->keys.incarnation == 0) register_service(s);
+        if (s->now_ms >= s->keys.next_try_ms && !is_registered(v)) register_service(s);
     }
     sim_after(s, TICK_MS, keys_tick, NULL);
 }

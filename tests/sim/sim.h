@@ -99,8 +99,8 @@ bool node_code(struct sim *s, struct buf *out, const struct hash *hash, bool may
 
 struct sim_keyd {
     struct keyd *keyd;
-    struct buf secret; /* as sealed on its disk */
-    uint32_t incarnation;
+    struct buf secret;    /* as sealed on its disk */
+    uint64_t next_try_ms; /* of its registration */
 };
 void keys_start(struct sim *s);
 void keys_crash(struct sim *s);
